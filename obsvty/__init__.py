@@ -1,1 +1,71 @@
-"""x"""
+"""Obsvty: from plain OTLP to the commit that broke it.
+
+    import obsvty
+    obs = obsvty.open("data-dir")
+    inv = obs.investigate()
+
+Names are loaded on first use, so that `import obsvty` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from obsvty.context import count_tokens
+    from obsvty.deliver.pages import brief, incident_line, incident_row, overview_page, suspects_page
+    from obsvty.errors import ObsvtyError
+    from obsvty.model import Incident, Investigation, Window
+    from obsvty.notebook.magics import load_ipython_extension
+    from obsvty.session import Session
+    from obsvty.session import open_session as open  # noqa: A004 the contract's name
+    from obsvty.settings import Settings, load_settings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Incident": "obsvty.model",
+    "Investigation": "obsvty.model",
+    "ObsvtyError": "obsvty.errors",
+    "Session": "obsvty.session",
+    "Settings": "obsvty.settings",
+    "Window": "obsvty.model",
+    "load_ipython_extension": "obsvty.notebook.magics",
+    "load_settings": "obsvty.settings",
+    "brief": "obsvty.deliver.pages",
+    "count_tokens": "obsvty.context",
+    "incident_line": "obsvty.deliver.pages",
+    "incident_row": "obsvty.deliver.pages",
+    "open": "obsvty.session:open_session",
+    "overview_page": "obsvty.deliver.pages",
+    "suspects_page": "obsvty.deliver.pages",
+}
+
+__all__ = [
+    "Incident",
+    "Investigation",
+    "ObsvtyError",
+    "Session",
+    "Settings",
+    "Window",
+    "__version__",
+    "brief",
+    "count_tokens",
+    "incident_line",
+    "incident_row",
+    "load_ipython_extension",
+    "load_settings",
+    "open",
+    "overview_page",
+    "suspects_page",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'obsvty' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    return getattr(import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return __all__

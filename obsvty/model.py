@@ -495,3 +495,32 @@ def _time(time: datetime | None) -> str | None:
 
 def _window(window: Window | None) -> JsonValue:
     return None if window is None else {"start": rfc3339(window.start), "end": rfc3339(window.end)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """One span of a trace, for showing it."""
+
+    span_id: str
+    parent_span_id: str
+    name: str
+    service: str
+    kind: int
+    start_ns: int
+    duration_ns: int
+    status_code: int
+    depth: int  # 0 for a root, or for a span whose parent is not stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """All stored spans of a trace, parents before children, siblings by start."""
+
+    trace_id: str
+    spans: tuple[Span, ...]
+
+    @property
+    def duration_ns(self) -> int:
+        """From the first start to the last end."""
+        first = min(s.start_ns for s in self.spans)
+        return max(s.start_ns + s.duration_ns for s in self.spans) - first

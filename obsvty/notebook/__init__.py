@@ -1,1 +1,1 @@
-
+"""The notebook door: a kernel, its magics, rich reprs and widgets."""

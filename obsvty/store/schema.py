@@ -1,8 +1,9 @@
 """The canonical tables as Arrow schemas: what otlp/ produces, segments hold and readers see.
 
-One row a span, a log record, a metric point. `kind` and `status_code` of spans and `severity_number` of logs are OTLP's own
-integers. Attribute values are text: numbers and booleans as JSON writes them, arrays and maps as JSON text, bytes as hex;
-a key whose value is unset is NULL. Promoted columns take old and new semantic-convention names; `attributes` stay as sent.
+One row a span, a log record, a metric point. `kind` and `status_code` of spans and `severity_number` of logs are
+OTLP's own integers. Attribute values are text: numbers and booleans as JSON writes them, arrays and maps as JSON text,
+bytes as hex; a key whose value is unset is NULL. Promoted columns take old and new semantic-convention names;
+`attributes` stay as sent.
 """
 
 from typing import Final
