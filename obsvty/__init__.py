@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from obsvty.context import count_tokens
-    from obsvty.deliver.pages import brief, incident_line, incident_row, overview_page, suspects_page
+    from obsvty.pages import brief, incident_line, incident_row, overview_page, suspects_page
     from obsvty.errors import ObsvtyError
     from obsvty.model import Incident, Investigation, Window
     from obsvty.notebook.magics import load_ipython_extension
@@ -31,13 +31,13 @@ _HOME = {
     "Window": "obsvty.model",
     "load_ipython_extension": "obsvty.notebook.magics",
     "load_settings": "obsvty.settings",
-    "brief": "obsvty.deliver.pages",
+    "brief": "obsvty.pages",
     "count_tokens": "obsvty.context",
-    "incident_line": "obsvty.deliver.pages",
-    "incident_row": "obsvty.deliver.pages",
+    "incident_line": "obsvty.pages",
+    "incident_row": "obsvty.pages",
     "open": "obsvty.session:open_session",
-    "overview_page": "obsvty.deliver.pages",
-    "suspects_page": "obsvty.deliver.pages",
+    "overview_page": "obsvty.pages",
+    "suspects_page": "obsvty.pages",
 }
 
 __all__ = [

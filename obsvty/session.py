@@ -74,7 +74,7 @@ class Session(DataFolder):
     @property
     def incidents(self) -> ir.Table:
         """One row an incident that was found."""
-        from obsvty.deliver.pages import incident_table
+        from obsvty.pages import incident_table
 
         self.reader.register_rows("incidents", incident_table(self.find_incidents()))
         return self.reader.table("incidents")

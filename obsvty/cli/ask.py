@@ -37,7 +37,7 @@ def incidents(
     json: Json = False,
 ) -> None:
     """What was found, newest first."""
-    from obsvty.deliver.pages import incident_line, incident_row
+    from obsvty.pages import incident_line, incident_row
 
     now = datetime.now(UTC)
     with open_data(data) as obs:

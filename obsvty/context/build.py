@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BUDGET_TOKENS = 4000
 _EDGES = 12  # edges of the operation that are told; the rest are the ones that changed least
-_HUNK_LINES = 60  # of each suspect's best hunks; a whole refactoring would drown the three lines that matter
+_HUNK_LINES = 36  # of each suspect's best hunks; a whole refactoring would drown the three lines that matter
 _HUNK_SUSPECTS = 2
 
 
@@ -79,11 +79,11 @@ def _sections(inv: Investigation) -> Iterable[Section]:
         yield Section(
             title="One request of the operation, before and after", lines=tuple(_diff(inv.operation_diff))
         )
+    if inv.log_changes:
+        yield Section(title="Log templates that changed", lines=tuple(_log(c) for c in inv.log_changes[:8]))
     hunks = tuple(x for s in inv.suspects[:_HUNK_SUSPECTS] for x in _hunks(s))
     if hunks:
         yield Section(title="What the suspects changed", lines=hunks)
-    if inv.log_changes:
-        yield Section(title="Log templates that changed", lines=tuple(_log(c) for c in inv.log_changes[:8]))
     if inv.documents:
         yield Section(
             title="What the repository's own documents say",
@@ -117,7 +117,7 @@ def _suspect(suspect: Suspect) -> Iterable[str]:
         f'{suspect.rank}. {c.revision} "{c.subject}" by {c.author}, {rfc3339(c.time)}, '
         f"probability {suspect.probability:.2f}"
     )
-    for reason in suspect.reasons:
+    for reason in suspect.reasons if suspect.rank > 1 else ():  # the first one's are in its evidence
         yield f"   - {reason}"
     places = ", ".join(f"{h.file}:{h.start}-{h.end}" for h in suspect.hunks[:4])
     if places:

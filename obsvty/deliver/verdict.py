@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 
-from obsvty.model import EdgeChange, Investigation, Suspect
+from obsvty.model import CodeLocation, EdgeChange, Investigation, Suspect
 
 _WIDTH = 11  # of the label column
 
@@ -36,11 +36,10 @@ def verdict_screen(inv: Investigation) -> VerdictScreen:
         revisions = f" ({d.from_revision[:7]} -> {d.to_revision[:7]})" if d.to_revision else ""
         rows.append(("CHANGE", f"deploy {versions}{revisions} at {_clock(d.at)}"))
     rows += _suspects(inv)
-    if inv.insight.cause:
+    if inv.insight.cause and inv.insight.tokens:
         rows.append(("WHY", f"{inv.insight.cause}  [{' '.join(inv.insight.citations)}]"))
     if inv.insight.suggestion:
-        note = f"   ({inv.insight.engine} engine: {inv.insight.note})" if inv.insight.note else ""
-        rows.append(("FIX", inv.insight.suggestion + note))
+        rows.append(("FIX", _fix(inv)))
     if inv.ruled_out:
         rows.append(("RULED OUT", " · ".join(inv.ruled_out)))
     rows.append(("EGRESS", _egress(inv)))
@@ -93,14 +92,27 @@ def _suspects(inv: Investigation) -> list[tuple[str, str]]:
             f"      {first.probability:.2f}" + (f"   next: {others}" if others else ""),
         )
     ]
-    place = _place_of(first)
+    place = _place_of(first, inv.code)
     explained = _explained(inv)
     cited = f"[{' '.join(first.evidence)}]" if first.evidence else ""
     line = "   ".join(x for x in (place, explained, cited) if x)
     return [*rows, ("", line)] if line else rows
 
 
-def _place_of(suspect: Suspect) -> str:
+def _fix(inv: Investigation) -> str:
+    insight = inv.insight
+    read = [e.id for e in inv.evidence if e.kind == "document" and e.id in insight.citations]
+    cited = f"   [{' '.join(read)}]" if read else ""
+    note = f"   ({insight.engine} engine: {insight.note})" if insight.note else ""
+    return f"{insight.suggestion}{cited}{note}"
+
+
+def _place_of(suspect: Suspect, code: tuple[CodeLocation, ...]) -> str:
+    """The first line of the suspect's that telemetry named, else where its best hunk begins."""
+    for hunk in suspect.hunks:
+        for seen in code:
+            if seen.file.endswith(hunk.file) and hunk.start <= seen.line <= hunk.end:
+                return f"{hunk.file}:{seen.line}"
     return f"{suspect.hunks[0].file}:{suspect.hunks[0].start}" if suspect.hunks else ""
 
 
@@ -158,7 +170,5 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes} bytes" if size_bytes < 1000 else f"{size_bytes / 1000:.1f} kB"
 
 
-def _clock(time: object) -> str:
-    from datetime import datetime
-
-    return time.astimezone(UTC).strftime("%H:%M:%S") if isinstance(time, datetime) else "?"
+def _clock(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%H:%M:%S")

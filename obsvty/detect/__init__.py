@@ -6,6 +6,7 @@ from obsvty.detect.incidents import detect_incidents
 from obsvty.detect.latency import find_latency_steps
 from obsvty.detect.log_templates import TemplateMiner, find_log_changes
 from obsvty.detect.throughput import find_throughput_steps
+from obsvty.detect.windows import incident_of_window
 
 __all__ = [
     "TemplateMiner",
@@ -17,4 +18,5 @@ __all__ = [
     "find_latency_steps",
     "find_log_changes",
     "find_throughput_steps",
+    "incident_of_window",
 ]

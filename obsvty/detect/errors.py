@@ -44,6 +44,11 @@ def find_error_steps(
 
 def error_steps(telemetry: Telemetry, *, min_effect_percent: float = MIN_EFFECT_PERCENT) -> list[Step]:
     """`find_error_steps` on data that is read already, with what the grouping needs."""
+    return find_steps(telemetry, error_measure(min_effect_percent=min_effect_percent))
+
+
+def error_measure(*, min_effect_percent: float = MIN_EFFECT_PERCENT) -> Measure:
+    """Failed requests in percent, compared by an exact test."""
 
     def compare(before: NDArray[np.float64], after: NDArray[np.float64], alone: bool) -> Level | None:  # noqa: ARG001
         bad_before, bad_after = int(before.sum()), int(after.sum())
@@ -65,9 +70,14 @@ def error_steps(telemetry: Telemetry, *, min_effect_percent: float = MIN_EFFECT_
 
         return requests.failed.astype(np.float64)
 
-    return find_steps(
-        telemetry,
-        Measure(kind="errors", unit="%", values=values, compare=compare, weights=weights, sentence=_sentence),
+    return Measure(
+        kind="errors",
+        unit="%",
+        cost=50.0,  # a failed request is felt like five seconds of waiting
+        values=values,
+        compare=compare,
+        weights=weights,
+        sentence=_sentence,
     )
 
 

@@ -53,7 +53,7 @@ def detect_incidents(
     if not telemetry.operations:
         return []
     steps = latency_steps(telemetry) + error_steps(telemetry)
-    exceptions = read_exceptions(traces, logs, Window.of_ns(telemetry.start_ns, _ceil_us(telemetry.end_ns)))
+    exceptions = read_exceptions(traces, logs, Window.of_ns(telemetry.start_ns, _ceil_us(telemetry.done_ns)))
     exceptions = [one for one in exceptions if one.service not in ignore_services]
     groups = _group(steps, telemetry)
     incidents = [_incident(group, telemetry, exceptions) for group in groups]
@@ -91,9 +91,11 @@ def _same_time(one: Step, other: Step) -> bool:
     return abs(one.finding.change_at - other.finding.change_at) <= SAME_TIME
 
 
-def _incident(group: list[Step], telemetry: Telemetry, exceptions: Iterable[Exceptions]) -> Incident:
-    callees = {target for source, target in telemetry.calls if source in {s.requests.service for s in group}}
-    ranked = sorted(
+def rank_steps(group: Sequence[Step], telemetry: Telemetry) -> list[Step]:
+    """What people feel most first: outermost operations, then services that no other calls, then impact."""
+    services = {step.requests.service for step in group}
+    callees = {target for source, target in telemetry.calls if source in services}
+    return sorted(
         group,
         key=lambda s: (
             not s.requests.outermost,
@@ -104,12 +106,16 @@ def _incident(group: list[Step], telemetry: Telemetry, exceptions: Iterable[Exce
             s.finding.kind,
         ),
     )
-    deployment = _deployment_of(ranked, telemetry)
+
+
+def _incident(group: list[Step], telemetry: Telemetry, exceptions: Iterable[Exceptions]) -> Incident:
+    ranked = rank_steps(group, telemetry)
+    deployment = deployment_of(ranked, telemetry)
     start = min(step.finding.change_at for step in group)
     ends = [step.finding.ended_at for step in group]
     end = None if None in ends else max(e for e in ends if e is not None)
     changed_at = min(start, deployment.at) if deployment else start
-    window = Window(start=start, end=end or from_ns(_ceil_us(telemetry.end_ns)))
+    window = Window(start=start, end=end or from_ns(_ceil_us(telemetry.done_ns)))
     baseline = Window(start=_baseline_start(telemetry, group, changed_at), end=changed_at)
     services = {step.requests.service for step in group}
     services |= {callee for service in services for callee in telemetry.downstream(service)}
@@ -130,18 +136,18 @@ def _incident(group: list[Step], telemetry: Telemetry, exceptions: Iterable[Exce
     ]
     findings = [step.finding for step in ranked] + extra
     return Incident(
-        id=_incident_id(environment, findings[0], deployment, start),
+        id=incident_id(environment, findings[0], deployment, start),
         start=start,
         end=end,
         baseline=baseline,
         window=window,
-        findings=tuple(replace(finding, id=f"F{i}") for i, finding in enumerate(findings, 1)),
+        findings=number_findings(findings),
         deployment=deployment,
         status="open" if end is None else "recovered",
     )
 
 
-def _deployment_of(ranked: Sequence[Step], telemetry: Telemetry) -> Deployment | None:
+def deployment_of(ranked: Sequence[Step], telemetry: Telemetry) -> Deployment | None:
     """The deployment that the findings began with.
 
     Of several at once, the deepest service's whose own change is large enough to explain what its callers
@@ -212,7 +218,7 @@ def _exception_incidents(
             for d in telemetry.deployments
             if (d.service, d.environment) == subject and d.at > deployment.at
         ]
-        after = Window.of_ns(at, min([_ceil_us(telemetry.end_ns), *following]))
+        after = Window.of_ns(at, min([_ceil_us(telemetry.done_ns), *following]))
         before = Window.of_ns(max(telemetry.start_ns, at - BASELINE_NS), at)
         mine = [e for e in exceptions if (e.service, e.environment) == subject]
         new = [
@@ -227,30 +233,42 @@ def _exception_incidents(
         start = min(finding.change_at for finding in new)
         incidents.append(
             Incident(
-                id=_incident_id(deployment.environment, new[0], deployment, start),
+                id=incident_id(deployment.environment, new[0], deployment, start),
                 start=start,
                 end=None,
                 baseline=before,
                 window=Window(start=start, end=after.end),
-                findings=tuple(replace(finding, id=f"F{i}") for i, finding in enumerate(new, 1)),
+                findings=number_findings(new),
                 deployment=deployment,
             )
         )
     return incidents
 
 
-def _incident_id(environment: str, leading: Finding, deployment: Deployment | None, start: datetime) -> str:
+def number_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """F1, F2, ... in their order."""
+    return tuple(replace(finding, id=f"F{i}") for i, finding in enumerate(findings, 1))
+
+
+def incident_id(
+    environment: str,
+    leading: Finding,
+    deployment: Deployment | None,
+    start: datetime,
+    end: datetime | None = None,
+) -> str:
+    """From the subject and the deployment; without one from the minute it began, or from a chosen window."""
     if deployment is not None:
-        when = "\n".join(
-            (
-                deployment.service,
-                deployment.from_revision or deployment.from_version,
-                deployment.to_revision or deployment.to_version,
-            )
+        revisions = (
+            deployment.from_revision or deployment.from_version,
+            deployment.to_revision or deployment.to_version,
         )
+        when = (deployment.service, *revisions)
+    elif end is not None:
+        when = (str(to_ns(start)), str(to_ns(end)))
     else:
-        when = str(to_ns(start) // 60_000_000_000)
-    text = "\n".join((environment, leading.service, leading.operation, leading.kind, when))
+        when = (str(to_ns(start) // 60_000_000_000),)
+    text = "\n".join((environment, leading.service, leading.operation, leading.kind, *when))
     return "inc-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

@@ -47,6 +47,11 @@ def latency_steps(
     telemetry: Telemetry, *, min_ratio: float = MIN_RATIO, min_effect_ms: float = MIN_EFFECT_MS
 ) -> list[Step]:
     """`find_latency_steps` on data that is read already, with what the grouping needs."""
+    return find_steps(telemetry, latency_measure(min_ratio=min_ratio, min_effect_ms=min_effect_ms))
+
+
+def latency_measure(*, min_ratio: float = MIN_RATIO, min_effect_ms: float = MIN_EFFECT_MS) -> Measure:
+    """Medians in milliseconds, compared by ranks."""
 
     def compare(before: NDArray[np.float64], after: NDArray[np.float64], alone: bool) -> Level | None:
         import numpy as np
@@ -62,16 +67,14 @@ def latency_steps(
 
         return np.where(values > math.sqrt(max(level.before, 1e-3) * level.after), 1.0, -1.0)
 
-    return find_steps(
-        telemetry,
-        Measure(
-            kind="latency",
-            unit="ms",
-            values=lambda requests: requests.ms,
-            compare=compare,
-            weights=weights,
-            sentence=_sentence,
-        ),
+    return Measure(
+        kind="latency",
+        unit="ms",
+        cost=1.0,
+        values=lambda requests: requests.ms,
+        compare=compare,
+        weights=weights,
+        sentence=_sentence,
     )
 
 

@@ -55,6 +55,7 @@ class Telemetry:
     calls: frozenset[tuple[str, str]]  # (caller, callee)
     start_ns: int
     end_ns: int  # behind the last start
+    done_ns: int  # behind the end of the last request, so that its calls and logs are inside
 
     def downstream(self, service: str) -> frozenset[str]:
         """The services that `service` calls, directly or through others."""
@@ -166,6 +167,7 @@ def read_telemetry(
     operations = read_requests(traces, [("", ""), *releases], ignore_services)
     starts = [int(o.start_ns[0]) for o in operations]
     ends = [int(o.start_ns[-1]) + 1 for o in operations]
+    done = [int((o.start_ns + (o.ms * MS).astype(o.start_ns.dtype)).max()) + 1 for o in operations]
     return Telemetry(
         operations=tuple(operations),
         deployments=tuple(deployments),
@@ -173,6 +175,7 @@ def read_telemetry(
         calls=find_calls(traces) if len({o.service for o in operations}) > 1 else frozenset(),
         start_ns=min(starts, default=0),
         end_ns=max(ends, default=0),
+        done_ns=min(max(done, default=0), window.end_ns if window else 2**62),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from obsvty.detect.requests import Requests, Telemetry, changes_of
 from obsvty.detect.statistics import last_return, scan_segment
-from obsvty.model import Deployment, Finding, from_ns, to_ns
+from obsvty.model import Deployment, Finding, FindingKind, Window, from_ns, to_ns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +56,9 @@ class Measure:
     changed".
     """
 
-    kind: str
+    kind: FindingKind
     unit: str
+    cost: float  # of one unit on one request, in milliseconds of waiting
     values: Callable[[Requests], NDArray[np.float64]]
     compare: Callable[[NDArray[np.float64], NDArray[np.float64], bool], Level | None]
     weights: Callable[[NDArray[np.float64], Level], NDArray[np.float64]]
@@ -223,7 +224,7 @@ def _confirm(
     if deployment and not tail and last_ns - at < min(need_ns, PERSIST_AT_DEPLOY_NS[0]):
         return None
     finding = Finding(
-        kind=measure.kind,  # pyright: ignore[reportArgumentType]
+        kind=measure.kind,
         service=requests.service,
         operation=requests.operation,
         before=final.before,
@@ -236,9 +237,8 @@ def _confirm(
         ended_at=from_ns(int(requests.start_ns[rest[end]])) if tail else None,
         text=measure.sentence(requests, final, len(before), len(changed)),
     )
-    # a failed request is felt like five seconds of waiting
-    cost = (final.after - final.before) * (1.0 if measure.unit == "ms" else 50.0)
-    step = Step(finding=finding, requests=requests, deployment=deployment, impact=cost * len(changed))
+    impact = measure.cost * (final.after - final.before) * len(changed)
+    step = Step(finding=finding, requests=requests, deployment=deployment, impact=impact)
     return int(changed[0]), int(rest[end - 1]) + 1 if not tail else int(rest[end]), step
 
 
@@ -261,3 +261,45 @@ def _usual(requests: Requests, values: NDArray[np.float64], before: NDArray[np.i
 
 def _persistence(baseline_ns: int, bounds: tuple[int, int]) -> int:
     return max(bounds[0], min(bounds[1], int(baseline_ns * PERSIST_SHARE)))
+
+
+def compare_windows(
+    telemetry: Telemetry, measure: Measure, *, baseline: Window, window: Window, max_p: float
+) -> list[Step]:
+    """The operations whose measure is worse in one given window than in another; no scan, and no demand to last.
+
+    Args:
+        telemetry: read over both windows.
+        measure: what is compared.
+        baseline: before.
+        window: after.
+        max_p: largest p-value to report.
+    """
+    steps: list[Step] = []
+    for requests in telemetry.operations:
+        before = requests.between(baseline.start_ns, baseline.end_ns)
+        after = requests.between(window.start_ns, window.end_ns)
+        values = measure.values(requests)
+        if before.stop == before.start or after.stop == after.start:
+            continue
+        level = measure.compare(values[before], values[after], False)  # noqa: FBT003
+        if level is None or level.p_value > max_p:
+            continue
+        first = after.start + int((measure.weights(values[after], level) > 0).argmax())
+        counts = before.stop - before.start, after.stop - after.start
+        finding = Finding(
+            kind=measure.kind,
+            service=requests.service,
+            operation=requests.operation,
+            before=level.before,
+            after=level.after,
+            unit=measure.unit,
+            change_at=from_ns(int(requests.start_ns[first])),
+            count_before=counts[0],
+            count_after=counts[1],
+            p_value=level.p_value,
+            text=measure.sentence(requests, level, *counts),
+        )
+        impact = measure.cost * (level.after - level.before) * counts[1]
+        steps.append(Step(finding=finding, requests=requests, deployment=None, impact=impact))
+    return sorted(steps, key=_order)

@@ -1,117 +1,140 @@
 """An incident out of two windows that a person chose."""
 
-# Ibis types a table's column without the operators and methods of its real type; the engine checks those.
-# pyright: reportOperatorIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from obsvty.detect.incidents import detect_incidents, _incident_id
-from obsvty.model import Finding, Incident, Window
-from obsvty.operations import is_entry, is_failed, operation_name
+from obsvty.detect.errors import compare_exceptions, error_measure, read_exceptions
+from obsvty.detect.incidents import (
+    deployment_of,
+    detect_incidents,
+    incident_id,
+    number_findings,
+    rank_steps,
+)
+from obsvty.detect.latency import latency_measure
+from obsvty.detect.requests import Telemetry, read_telemetry
+from obsvty.detect.steps import Step, compare_windows
+from obsvty.model import Incident, Window
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-_WORTH_TELLING = 1.05  # a median that rose by less is the same, whatever a person suspects
+SURE_P: Final = 1e-3
+LOOSE_RATIO: Final = 1.05
+LOOSE_MS: Final = 0.5
+LOOSE_PERCENT: Final = 1.0
+"""A person who names a window has a reason, so what got a little worse is told when nothing got clearly worse."""
 
 
 def incident_of_window(
     traces: ir.Table,
-    logs: ir.Table,
+    logs: ir.Table | None = None,
     *,
     window: Window,
     baseline: Window | None = None,
     service: str | None = None,
     operation: str | None = None,
+    ignore_services: Collection[str] = (),
 ) -> Incident | None:
     """What is wrong in a window, compared with another one.
 
-    Detection runs over both windows first. When it sees nothing, the operation whose median or error rate got worse
-    most is taken: a person who names a window has a reason.
+    Detection runs over both windows first, so that a change which it sees has the same id as ever. Then the two
+    windows are compared as they are; and last, the operation that got worse most is taken, however little.
 
     Args:
         traces: the canonical table.
-        logs: the canonical table.
+        logs: if given, exceptions are read from log records too.
         window: what to look at.
         baseline: what to compare it with; default: as long before it.
-        service: only this service.
-        operation: only this operation.
+        service: only incidents of this service.
+        operation: only incidents of this operation (templated name).
+        ignore_services: services that never raise a finding.
 
     Returns:
-        None when nothing got worse.
+        The incident with the windows as they were given; None when nothing got worse.
     """
-    before = baseline or Window(start=window.start - (window.end - window.start), end=window.start)
-    both = Window(start=min(before.start, window.start), end=max(before.end, window.end))
-    for incident in detect_incidents(traces, logs, window=both):
-        inside = window.start <= incident.start < window.end or incident.start <= window.start
-        fits = any(
-            (service is None or f.service == service) and (operation is None or f.operation == operation)
-            for f in incident.findings
+    baseline = baseline or Window(start=window.start - (window.end - window.start), end=window.start)
+    both = Window(start=min(baseline.start, window.start), end=max(baseline.end, window.end))
+    for incident in detect_incidents(traces, logs, window=both, ignore_services=ignore_services):
+        overlaps = incident.start < window.end and (incident.end is None or incident.end > window.start)
+        named = any(
+            service in (None, f.service) and operation in (None, f.operation) for f in incident.findings
         )
-        if inside and fits:
-            return replace(incident, baseline=before, window=window)
-    finding = _worst(traces, before, window, service=service, operation=operation)
-    if finding is None:
+        if overlaps and named:
+            return replace(incident, baseline=baseline, window=window)
+
+    telemetry = read_telemetry(traces, window=both, ignore_services=ignore_services)
+    steps = _worse(telemetry, baseline, window)
+    leading = [
+        step
+        for step in steps
+        if service in (None, step.finding.service) and operation in (None, step.finding.operation)
+    ]
+    if not leading:
+        leading = _little_worse(telemetry, baseline, window, service, operation)
+    if not leading:
         return None
+    ranked = rank_steps(leading, telemetry)
+    ranked += rank_steps([step for step in steps if _belongs(step, ranked, telemetry)], telemetry)
+    environment = ranked[0].requests.environment
+    services = {step.requests.service for step in ranked}
+    services |= {callee for one in services for callee in telemetry.downstream(one)}
+    seen = [
+        one
+        for one in read_exceptions(traces, logs, both)
+        if one.service in services and one.environment == environment
+    ]
+    findings = [step.finding for step in ranked]
+    findings += compare_exceptions(seen, baseline=baseline, window=window)
     return Incident(
-        id=_incident_id("", finding, None, window.start),
-        start=window.start,
+        id=incident_id(environment, findings[0], None, window.start, window.end),
+        start=min(step.finding.change_at for step in ranked),
         end=None,
-        baseline=before,
+        baseline=baseline,
         window=window,
-        findings=(finding,),
+        findings=number_findings(findings),
+        deployment=deployment_of(ranked, telemetry),
     )
 
 
-def _worst(
-    traces: ir.Table, before: Window, after: Window, *, service: str | None, operation: str | None
-) -> Finding | None:
-    entries = traces.filter(is_entry(traces))
-    entries = entries.mutate(operation=operation_name(entries), failed=is_failed(entries).cast("int64"))
-    if service is not None:
-        entries = entries.filter(entries.service_name == service)
-    if operation is not None:
-        entries = entries.filter(entries.operation == operation)
-    rows = {key: _medians(entries, window) for key, window in (("before", before), ("after", after))}
-    found: list[tuple[float, Finding]] = []
-    for key, (count, p50, failed) in rows["after"].items():
-        if key not in rows["before"]:
-            continue
-        count_before, p50_before, failed_before = rows["before"][key]
-        subject = {"service": key[0], "operation": key[1], "change_at": after.start}
-        counts = {"count_before": count_before, "count_after": count}
-        rate_before, rate = 100 * failed_before / count_before, 100 * failed / count
-        if rate > rate_before + 1:
-            text = f"{key[1]} ({key[0]}): {rate_before:.1f} -> {rate:.1f} % of requests fail"
-            finding = Finding(
-                kind="errors", before=rate_before, after=rate, unit="%", text=text, **subject, **counts
-            )
-            found.append((1 + rate, finding))
-        if p50_before > 0 and p50 / p50_before >= _WORTH_TELLING:
-            text = f"{key[1]} ({key[0]}): p50 {p50_before:.0f} -> {p50:.0f} ms (x{p50 / p50_before:.1f})"
-            finding = Finding(
-                kind="latency", before=p50_before, after=p50, unit="ms", text=text, **subject, **counts
-            )
-            found.append((p50 / p50_before, finding))
-    if not found:
-        return None
-    found.sort(key=lambda item: (-item[0], item[1].service, item[1].operation, item[1].kind))
-    return replace(found[0][1], id="F1")
+def _worse(telemetry: Telemetry, baseline: Window, window: Window) -> list[Step]:
+    measures = (latency_measure(), error_measure())
+    return [
+        step
+        for measure in measures
+        for step in compare_windows(telemetry, measure, baseline=baseline, window=window, max_p=SURE_P)
+    ]
 
 
-def _medians(entries: ir.Table, window: Window) -> dict[tuple[str, str], tuple[int, float, int]]:
-    """(service, operation) -> requests, median in ms, failed requests."""
-    inside = entries.filter(entries.start_ns >= window.start_ns, entries.start_ns < window.end_ns)
-    rows = (
-        inside.group_by("service_name", "operation")
-        .agg(n=inside.count(), p50=inside.duration_ns.quantile(0.5) / 1e6, failed=inside.failed.sum())
-        .to_pyarrow()
-        .to_pylist()
+def _little_worse(
+    telemetry: Telemetry, baseline: Window, window: Window, service: str | None, operation: str | None
+) -> list[Step]:
+    """The one step with the largest ratio, whatever its significance."""
+    measures = (
+        latency_measure(min_ratio=LOOSE_RATIO, min_effect_ms=LOOSE_MS),
+        error_measure(min_effect_percent=LOOSE_PERCENT),
     )
-    return {
-        (str(r["service_name"] or ""), str(r["operation"])): (int(r["n"]), float(r["p50"]), int(r["failed"]))
-        for r in rows
-    }
+    steps = [
+        step
+        for measure in measures
+        for step in compare_windows(telemetry, measure, baseline=baseline, window=window, max_p=1.0)
+        if service in (None, step.finding.service) and operation in (None, step.finding.operation)
+    ]
+
+    def order(step: Step) -> tuple[float, str, str, str]:
+        finding = step.finding
+        ratio = finding.after / max(finding.before, 1.0)
+        return (-ratio, finding.service, finding.operation, finding.kind)
+
+    return sorted(steps, key=order)[:1]
+
+
+def _belongs(step: Step, ranked: Sequence[Step], telemetry: Telemetry) -> bool:
+    """Whether a step is on a service of those that lead, or below one; and not one of them."""
+    if step in ranked or step.requests.environment != ranked[0].requests.environment:
+        return False
+    services = {one.requests.service for one in ranked}
+    return any(step.requests.service in {one, *telemetry.downstream(one)} for one in services)

@@ -151,8 +151,8 @@ def _suspect(facts: _Numbering, suspect: Suspect) -> tuple[str, ...]:
     places = ", ".join(f"{h.file}:{h.start}-{h.end}" for h in suspect.hunks[:3])
     number = facts.add(
         "commit",
-        f'{c.revision[:12]} "{c.subject}" by {c.author} at {rfc3339(c.time)} wrote {places or "no source lines"}; '
-        + "; ".join(suspect.reasons),
+        f'{c.revision[:12]} "{c.subject}" by {c.author} at {rfc3339(c.time)} wrote {places or "no source lines"}'
+        + (f"; {'; '.join(suspect.reasons)}" if suspect.rank == 1 else ""),
         revision=c.revision,
         file=suspect.hunks[0].file if suspect.hunks else "",
         line=suspect.hunks[0].start if suspect.hunks else 0,

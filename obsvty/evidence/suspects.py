@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from obsvty.errors import RevisionUnknown
-from obsvty.evidence.calls import EdgeMatch, match_edges, worse_edges
+from obsvty.evidence.calls import EdgeMatch, edge_words, match_edges, worse_edges
 from obsvty.evidence.candidates import Candidate, read_candidates
 from obsvty.evidence.clues import Clues
 from obsvty.evidence.hunks import HunkPatch, to_hunk
@@ -44,6 +44,7 @@ REVERTED: Final = 0.15  # its effect is gone at the running revision
 TEMPERATURE: Final = 0.11
 NONE_SCORE: Final = 0.17
 _RICH_QUERY: Final = 4.0  # summed weight of query words from which being the best match means anything
+_COVERED: Final = 0.2  # share of the query that the best diff holds, likewise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +149,11 @@ def score_candidates(
     places = find_places(git, head, clues, prefix=path)
     blames = blame_places(git, base, head, places)
     query = _query(clues, places)
-    richness = min(1.0, sum(query.values()) / _RICH_QUERY)
-    text = [richness * part for part in _relative(bm25(query, [c.document for c in candidates]))]
+    documents = [candidate.document for candidate in candidates]
+    trust = min(1.0, sum(query.values()) / _RICH_QUERY) * min(1.0, _covered(query, documents) / _COVERED)
+    text = [trust * part for part in _relative(bm25(query, documents))]
     messages = [dict.fromkeys(split_words(f"{c.commit.subject}\n{c.commit.body}"), 1.0) for c in candidates]
-    message = [richness * part for part in _relative(bm25(query, messages))]
+    message = [trust * part for part in _relative(bm25(query, messages))]
     undone = _reverted(candidates)
 
     scored: list[Scored] = []
@@ -233,13 +235,21 @@ def _query(clues: Clues, places: Sequence[Place]) -> dict[str, float]:
         add(clue.type.rsplit(".", 1)[-1], 0.8)
         add(clue.message[:500], 0.6)
     for edge in worse_edges(clues.edges):
-        add(edge.edge, 0.6)
+        for word, weight in edge_words(edge.edge).items():
+            query[word] = max(query.get(word, 0.0), 0.6 * weight)
     for statement in clues.statements[:20]:
         add(statement[:500], 0.4)
     for text in (*clues.url_paths[:20], *clues.log_templates[:20], *clues.names[:20], clues.route):
         add(text, 0.4)
     add(clues.operation, 0.3)
     return query
+
+
+def _covered(query: Mapping[str, float], documents: Sequence[Mapping[str, float]]) -> float:
+    """The largest share of the query's weight that one document holds."""
+    total = sum(query.values()) or 1.0
+    held = (sum(weight for word, weight in query.items() if word in document) for document in documents)
+    return max(held, default=0.0) / total
 
 
 def _handler(candidate: Candidate, clues: Clues) -> float:

@@ -158,6 +158,9 @@ def stream_answer(
     asked = gate.text(_question(conversation, question, history, ()))
     with conversation.egress() as egress:
         for claim in _cited_claims(engine.stream(instructions, context, asked, egress=egress)):
+            if not engine.destination and not claim.citations:
+                yield f"{claim.text} "  # not a model's: the engine says what it is
+                continue
             checked = conversation.check([claim])
             for kept in checked.kept:
                 cited = f" [{' '.join(kept.citations)}]" if kept.citations else ""

@@ -18,7 +18,12 @@ _PATH_LINE = re.compile(r"(?P<path>.+):(?P<start>\d+)(?:-(?P<end>\d+))?")
 _NAME = re.compile(
     r"\b(?=\w*[A-Za-z_])(?=\w*\d)[\w]+(?:[.-]\w+)*\b|\b\d+(?:\.\d+){2,}\b|\b\d{1,4}(?:[-:]\d{1,2})+\b"
 )
-_MARKUP = re.compile(r"!\[|\]\(|<\s*/?\s*[a-z!][^>]*>", re.IGNORECASE)
+# What a page or a notebook would load or run; `Vec<T>` and `<*>` are words of programs and of log templates.
+_MARKUP = re.compile(
+    r"!\[|\]\(|<\s*/?\s*(?:a|img|script|iframe|svg|object|embed|link|style|form|base|meta|video|audio|input|math)\b"
+    r"|<[^<>]+\son\w+\s*=|javascript:",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,10}://[^\s)>\]\"']+", re.IGNORECASE)
 _HARMLESS = re.compile(

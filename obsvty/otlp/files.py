@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from obsvty.errors import OtlpError, StoreOverloaded
 from obsvty.otlp.check import check_request, parse
-from obsvty.otlp.inflate import Inflater, encoding_of
 from obsvty.otlp.json import load_object, object_to_request, signals_of
-from obsvty.otlp.sniff import MAX_VARINT, framing, looks_like_json, read_varint, signal_of_request
+from obsvty.otlp.streams import Stream
+from obsvty.otlp.sniff import MAX_VARINT, framing, is_request, looks_like_json, read_varint, signal_of_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Put: TypeAlias = Callable[[Signal, bytes], None]
     Progress: TypeAlias = Callable[[int, int], None]
 
-_CHUNK: Final = 1 << 18
 _BATCH_BYTES: Final = 1 << 20  # what is handed over at once: one fsync a MiB instead of one a line
 _PATIENCE_S: Final = 60.0
 _RETRY_S: Final = 0.25
@@ -159,7 +158,7 @@ def _read(
     _refuse_missing([path])
     try:
         with path.open("rb") as file:
-            stream = _Stream(path, file, report)
+            stream = Stream(path, file, report)
             head = stream.peek(64)
             if not head:
                 return
@@ -171,7 +170,7 @@ def _read(
         raise OtlpError(f"{path.name} cannot be read: {exc.strerror}.", hint="Check the file.") from exc
 
 
-def _read_json(path: Path, stream: _Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+def _read_json(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
     number = 0
     while line := stream.line():
         number += 1
@@ -183,12 +182,12 @@ def _read_json(path: Path, stream: _Stream, signal: Signal | None) -> Iterator[t
             value = load_object(text)
         except OtlpError as exc:
             if not stream.only_blank_before:
-                raise _bad(path, where, _cut_off_or(line, "it is not JSON."), _JSON_HINT) from exc
+                raise _bad(path, where, _why(line, exc), _JSON_HINT) from exc
             # not JSON lines: perhaps one object, spread over many lines
             try:
                 value = load_object(text + stream.rest())
             except OtlpError as whole:
-                raise _bad(path, where, _cut_off_or(line, whole.message), _JSON_HINT) from whole
+                raise _bad(path, where, _why(line, whole), _JSON_HINT) from whole
         stream.only_blank_before = False
         found = signals_of(value)
         if not found:
@@ -211,21 +210,22 @@ _JSON_HINT: Final = "Expected OTLP/JSON: one export request, or one a line."
 _PROTO_HINT: Final = "Expected one OTLP export request, or requests with a varint length before each."
 
 
-def _cut_off_or(line: bytes, otherwise: str) -> str:
-    return otherwise if line.endswith(b"\n") else "it is not JSON; the file seems cut off."
+def _why(line: bytes, exc: OtlpError) -> str:
+    if not exc.message.startswith("This is not JSON"):
+        return exc.message
+    return "it is not JSON." if line.endswith(b"\n") else "it is not JSON; the file seems cut off."
 
 
-def _read_protobuf(path: Path, stream: _Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
     wanted = signal or _signal_in_name(path)
     if stream.peek(1) == b"\n":  # the tag of field 1: one request, unless its lengths do not add up
         body = stream.rest()
         frame = framing(body)
-        if frame == "one":
+        length_of_ten = body[1:2] == b"\n"  # 0A 0A: also how a first request of ten bytes begins, with its length
+        if frame == "one" and (not length_of_ten or is_request(body)):
             yield "byte 0", wanted or _signal_in(path, "byte 0", body), body
             return
-        if (
-            frame == "cut off" and body[1:2] != b"\n"
-        ):  # lengths cannot help: a first request of 10 bytes begins 0A 0A
+        if frame == "cut off" and not length_of_ten:
             raise _bad(path, f"byte {len(body)}", "the request is cut off.", _PROTO_HINT)
         stream.push_back(body)
     while (at := stream.position, first := stream.peek(MAX_VARINT))[1]:
@@ -268,74 +268,3 @@ def _refuse_missing(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.is_file():
             raise OtlpError(f"There is no file {path.name}.", hint="Check the path.")
-
-
-class _Stream:
-    """The plain bytes of a file that may be compressed, with a look ahead; memory holds what was asked for."""
-
-    def __init__(self, path: Path, file: BinaryIO, report: Callable[[int], None]) -> None:
-        self._path = path
-        self._file = file
-        self._report = report
-        head = file.read(4)
-        file.seek(0)
-        self._encoding = encoding_of(head)
-        self._inflater = Inflater(self._encoding)
-        self._pieces = self._inflate()
-        self._buffer = bytearray()
-        self.position = 0  # in the plain bytes
-        self.only_blank_before = True
-
-    def peek(self, size: int) -> bytes:
-        self._fill(size)
-        return bytes(self._buffer[:size])
-
-    def take(self, size: int) -> bytes:
-        self._fill(size)
-        return self._cut(min(size, len(self._buffer)))
-
-    def line(self) -> bytes:
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if not self._more():
-                return self._cut(len(self._buffer))
-        return self._cut(end + 1)
-
-    def rest(self) -> bytes:
-        while self._more():
-            pass
-        return self._cut(len(self._buffer))
-
-    def push_back(self, data: bytes) -> None:
-        self._buffer[:0] = data
-        self.position -= len(data)
-
-    def _cut(self, size: int) -> bytes:
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        self.position += size
-        return data
-
-    def _fill(self, size: int) -> None:
-        while len(self._buffer) < size and self._more():
-            pass
-
-    def _more(self) -> bool:
-        piece = next(self._pieces, None)
-        if piece is None:
-            return False
-        self._buffer += piece
-        return True
-
-    def _inflate(self) -> Iterator[bytes]:
-        try:
-            while chunk := self._file.read(_CHUNK):
-                yield from self._inflater.feed(chunk)
-                self._report(self._file.tell())
-            self._inflater.finish()
-        except OtlpError as exc:
-            raise _bad(
-                self._path, f"byte {self._file.tell()}",
-                f"the {self._encoding} compression is broken or cut off.", "Copy or export the file again.",
-            ) from exc  # fmt: skip

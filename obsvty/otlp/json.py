@@ -32,6 +32,7 @@ TOP_KEYS: Final[dict[str, Signal]] = {
 }
 _HEX_FIELDS: Final = frozenset({"trace_id", "span_id", "parent_span_id"})
 _LEFT_OUT: Final = frozenset({"string_value_strindex", "key_strindex"})  # of the profiles signal only
+_HINT: Final = "The OTLP specification's examples/*.json show the form."
 _MAX_DEPTH: Final = 100  # messages in messages; what upb accepts when it reads the bytes again
 
 
@@ -105,7 +106,7 @@ def _fields(message: Descriptor) -> dict[str, _Field]:
 
 def _fill(message: Message, value: object, depth: int) -> None:
     if not isinstance(value, dict):
-        raise OtlpError(f"{message.DESCRIPTOR.name} must be a JSON object.")
+        raise OtlpError(f"{message.DESCRIPTOR.name} must be a JSON object.", hint=_HINT)
     if depth > _MAX_DEPTH:
         raise OtlpError("The values are nested too deeply.", hint=f"At most {_MAX_DEPTH} levels.")
     fields = _fields(message.DESCRIPTOR)
@@ -125,7 +126,7 @@ def _fill(message: Message, value: object, depth: int) -> None:
 
 def _fill_list(message: Message, field: _Field, key: str, value: object, depth: int) -> None:
     if not isinstance(value, list):
-        raise OtlpError(f"{message.DESCRIPTOR.name}.{key} must be a JSON array.")
+        raise OtlpError(f"{message.DESCRIPTOR.name}.{key} must be a JSON array.", hint=_HINT)
     items = cast("list[object]", value)
     target = getattr(message, field.name)
     if field.is_message:
@@ -140,7 +141,7 @@ def _read(message: Message, field: _Field, key: str, value: object) -> Scalar:
     try:
         return field.scalar(value)
     except (ValueError, TypeError, OverflowError) as exc:
-        raise OtlpError(f"{message.DESCRIPTOR.name}.{key} holds a value of the wrong kind.") from exc
+        raise OtlpError(f"{message.DESCRIPTOR.name}.{key} holds a value of the wrong kind.", hint=_HINT) from exc
 
 
 def _reader(field: FieldDescriptor) -> Callable[[object], Scalar]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from obsvty.errors import OtlpError
 from obsvty.otlp.check import parse
+from obsvty.store.schema import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ def looks_like_json(head: bytes) -> bool:
     if not text.startswith((b"{", b"[")):
         return False
     following = text[1:].lstrip()
-    return not following or following[:1] in (b'"', b"}", b"{", b"]")
+    return not following or following[:1] in b'"}{]0123456789-tfn' 
 
 
 def framing(body: bytes) -> Literal["one", "cut off", "other"]:
@@ -60,6 +61,17 @@ def read_varint(data: bytes) -> tuple[int, int]:
         if byte < 0x80:
             return value, size
     return 0, 0
+
+
+def is_request(body: bytes) -> bool:
+    """Whether upb reads the bytes as a request of any signal."""
+    for signal in SIGNALS:
+        try:
+            parse(signal, body)
+        except OtlpError:
+            continue
+        return True
+    return False
 
 
 def signal_of_request(body: bytes) -> Signal | None:

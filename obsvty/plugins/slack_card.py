@@ -77,11 +77,11 @@ def escape(text: str, limit: int) -> str:
 
     Counted in UTF-16 units, after escaping, so that no entity is ever cut in two; what is cut ends in an ellipsis.
     """
-    return _fit(_clean(text[: 20 * limit]), limit, _ENTITIES)
+    return _fit(_clean(text[: 4 * limit]), limit, _ENTITIES)
 
 
 def _plain(text: str, limit: int) -> str:
-    return _fit(" ".join(_clean(text[: 20 * limit]).split()), limit, {})
+    return _fit(" ".join(_clean(text[: 4 * limit]).split()), limit, {})
 
 
 def _fit(text: str, limit: int, entities: dict[str, str]) -> str:

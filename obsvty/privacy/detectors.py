@@ -55,12 +55,12 @@ _CARD: Final = re.compile(
 )
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,34}")
 _IPV4: Final = re.compile(r"(?<!\w)(?<![0-9]\.)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
-_IPV6: Final = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
+_IPV6: Final = re.compile(r"(?<![\w:])(?<![0-9]\.)[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
 _MAC: Final = re.compile(
     r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w]|[:-][0-9A-Fa-f])"
 )
 _PHONE: Final = re.compile(
-    r"(?<![\w+.)])(?:\+|00(?=[1-9][0-9] ))[1-9][0-9]{0,2}(?:[ ().\-/]{0,2}[0-9]){6,13}(?![0-9])"
+    r"(?<![\w+)])(?<![0-9]\.)(?:\+|00(?=[1-9][0-9] ))[1-9][0-9]{0,2}(?:[ ().\-/]{0,2}[0-9]){6,13}(?![0-9])"
 )
 _PHONE_US: Final = re.compile(
     r"(?<![\w+-])(?<![0-9]\.)(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-. ][0-9]{4}(?:x[0-9]{1,5})?(?![\w-])"
@@ -125,14 +125,16 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
 
 def _emails(text: str) -> Iterator[Hit]:
     for match in _EMAIL.finditer(text):
-        if match[0].startswith("git@"):
-            continue  # git@github.com:owner/name is a host, not a person
+        if match[0].startswith("git@") or text[match.end() : match.end() + 1] == "(":
+            continue  # git@github.com:owner/name is a host, @app.get( a decorator
         # punctuation that RFC 5322 allows in front is a delimiter in practice: key=ana@..., 'ana@..., /ana@...
         local = match[0].split("@", 1)[0]
         kept = _EMAIL_START.search(local)
         start = match.start() + (kept.start() if kept else 0)
         while text[start] in ".%-" and start < match.end():
             start += 1
+        if text[start] in "@+":
+            continue
         userinfo = _IN_USERINFO.search(text, max(0, start - 300), start)
         if userinfo:  # scheme://user:password@host: the password has its own detector, the host stays
             end = text.rindex("@", start, match.end())

@@ -12,10 +12,15 @@ from obsvty.privacy.shapes import is_id
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _PLACEHOLDER: Final = re.compile(
-    r"[*xX.•#?_-]+|\$\{?[A-Za-z0-9_.]*\}?|%\(?\w*\)?[sdr]?|:\w{1,40}|@\w{1,40}|\?\d*|\[[^\]]*\]|<[^>]*>|‹[^›]*›|\{[^}]*\}|\{\{.*\}\}"
-    r"|\.{3}|…",
+    r"[^A-Za-z0-9]+|[*xX.#?_-]+|\$\{?[A-Za-z0-9_.]*\}?|%\(?\w*\)?[sdr]?|:\w{1,40}|@\w{1,40}|\?\d*|\[[^\]]*\]|<[^>]*>"
+    r"|\{[^}]*\}|\{\{.*\}\}"
 )
-_IDENTIFIER: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+)+\(?|[a-z]+(?:_[a-z]+)+|[a-z_]{1,5}|[A-Za-z_.]+\(.*")
+# what stands unquoted after a name in code: calls and look-ups; other names, types, constants
+_CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*[(\[{].*|self\.\w+|os\.\w+.*")
+_IDENTIFIER: Final = re.compile(
+    r"[a-z_]+(?:\.[A-Za-z_]+)+|[a-z]+(?:_[a-z]+)+|[a-z_]{1,5}|_?[A-Z]+(?:_[A-Z0-9]+)+|[A-Z][a-z]{2,}(?:[A-Z][a-z]{2,})+"
+)
+_TEMPLATE: Final = re.compile(r"\$?\{[^{}]{0,80}\}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9_,.]*(?:ms|s|m|h|d|%|/s)?")
 _PASSWORDS: Final = frozenset(
     {"password", "passwd", "passwort", "pwd", "pswd", "pw", "pass", "passphrase", "senha"}
@@ -82,8 +87,12 @@ def names_a_secret(name: str, value: str, *, quoted: bool, line_start: bool) -> 
     sort = classify(name)
     if sort not in {"strong", "weak"} or is_placeholder(value) or is_harmless(value) or value == name:
         return False
+    if "{" in value and sum(map(str.isalnum, _TEMPLATE.sub("", value))) < 8:
+        return False  # an f-string or a template
+    if not quoted and _CODE.fullmatch(value) and not any(char.isdigit() for char in value):
+        return False
     last = [*words(name)][-1]
-    if _NUMBER.fullmatch(value) and last not in _NUMERIC_SECRETS:
+    if _NUMBER.fullmatch(value) and not (last in _NUMERIC_SECRETS and value.isdigit() and len(value) >= 3):
         return False
     if sort == "weak":
         return is_credential(value) or (
@@ -101,4 +110,4 @@ def names_a_secret(name: str, value: str, *, quoted: bool, line_start: bool) -> 
 def is_credential(value: str) -> bool:
     """A value that looks like one by itself."""
     bare = re.sub(r"[^A-Za-z0-9]", "", value)
-    return len(bare) >= 16 and not is_id(value) and looks_random(bare)
+    return len(bare) >= 16 and " " not in value and not is_id(value) and looks_random(bare)

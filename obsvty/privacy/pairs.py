@@ -13,7 +13,7 @@ from obsvty.privacy.shapes import is_id
 
 _NAME: Final = re.compile(
     r"(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_.\-]{0,63}(?: (?:[Kk]ey|[Ii]d|[Tt]oken|[Ss]ecret|[Pp]assword|[Cc]ode|PWD|Pwd|pwd))?)"
-    r"(?:\[[\w\"']{0,32}\])?(\\{0,4}[\"'`]?[\])]?)(?:[ \t]{0,2}:?[ \t]{1,2}(?:[Ss]tring|str|&str|\*?string|char ?\*|String\?|const char ?\*))?[ \t]{0,8}(=>|->|:=|===?|\|\||[=:]|,(?=[ ]?[\"']))[ \t]{0,8}"
+    r"(?:\[[\w\"']{0,32}\])?(\\{0,4}[\"'`]?[\])]?)(?:[ \t]{0,2}:?[ \t]{1,2}(?:[Ss]tring|str|&str|\*?string|char ?\*|String\?|const char ?\*))?[ \t]{0,8}(=>|->|:{0,3}=|\?=|\|\|:?=|===?|[=:]|,(?=[ ]?[\"']))[ \t]{0,8}"
 )
 _QUOTED: Final = re.compile(r"[bfru]{0,2}(\\{0,6}(?:\"\"\"|'''|[\"'`]))")
 _BARE: Final = re.compile(
@@ -23,6 +23,10 @@ _AUTH_VALUE: Final = re.compile(
     r"(?i)(?:bearer|basic|digest|token|apikey|negotiate|ntlm|aws4-hmac-sha256|key|sso-key|hmac)[ \t]+"
 )
 _FLAG: Final = re.compile(r"(?<![\w-])--?([A-Za-z][\w-]{1,40})[ \t]+[\"']?([^\s\"'-][^\s\"']{0,4096})")
+_PROSE: Final = re.compile(r"(?:'s)?,? [A-Za-z]")
+_SET: Final = re.compile(
+    r"(?i)\b(?:set|setenv|export|putenv)[ \t]+([A-Za-z_][\w.-]{1,60})[ \t]+[\"']([^\"'\n]{4,4096})[\"']"
+)
 _USER_FLAG: Final = re.compile(
     r"(?<![\w-])(?:-u|--user|--proxy-user|-U)[ \t]*=?[ \t]*[\"']?[^\s:\"']{1,128}:([^\s\"']{1,512})"
 )
@@ -47,6 +51,7 @@ _SECRET_WORD: Final = re.compile(
     r"(?i)(?:secret|token|password|passwd|credentials?|api[ _-]?key|access[ _-]?key|passphrase)s?(?:[ \t]+(?:is|was|value|key|for \S{1,40}))?[ \t]*[:=]?[ \t]*[\"'`(]?$"
 )
 _RUN: Final = re.compile(r"[A-Za-z0-9+/=_\-!~.@#$%^*]{16,4096}")
+_BASE64_ONLY: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _PARTS: Final = re.compile(r"[A-Za-z0-9+=_-]{16,}")
 
 
@@ -66,6 +71,9 @@ def keyed(text: str) -> Iterator[Hit]:
             yield hit
     if "-" in text:
         yield from _flags(text)
+    if "set" in text or "SET" in text:
+        for match in _SET.finditer(text):
+            yield from _named(match[1], match[2], match.start(2))
     if "</" in text:
         for match in _XML.finditer(text):
             yield from _named(match[1], match[2], match.start(2))
@@ -99,25 +107,34 @@ def _value_of(text: str, name: re.Match[str], sort: str) -> Iterator[Hit]:
         if bare is None:
             return
         value = text[start : bare.end()]
+        if value.isalpha() and name[0][-1] == " " and _PROSE.match(text, bare.end()):
+            return  # "token: the one that ...": a sentence about it
     scheme = _AUTH_VALUE.match(value)
     if scheme and len(value) > scheme.end():
         start += scheme.end()
         value = value[scheme.end() :]
     if sort not in {"strong", "weak"}:
-        if _is_personal(value, name[3], quoted=bool(opened)):
+        if _is_personal(sort, value, name[3], quoted=bool(opened)):
             yield Hit(start, start + len(value), sort, value, sure=False)
         return
+    if name[3] == "," and not (names.is_credential(value) or (is_id(value) and len(value) >= 16)):
+        return  # a list of words, not a name and its value
     line = text.rfind("\n", 0, name.start()) + 1
     line_start = not text[line : name.start()].strip(" \t\"'+-") and name[3] in {"=", ":"}
     if names.names_a_secret(name[1], value, quoted=bool(opened), line_start=line_start):
         yield Hit(start, start + len(value), "SECRET", value, sure=False)
 
 
-def _is_personal(value: str, separator: str, *, quoted: bool) -> bool:
+def _is_personal(kind: str, value: str, separator: str, *, quoted: bool) -> bool:
     """Whether the value of `phone=`, `first_name:` ... is one: prose and code are not."""
-    if names.is_placeholder(value) or names.is_harmless(value) or separator == ",":
+    if names.is_placeholder(value) or names.is_harmless(value) or separator == "," or "{" in value:
         return False
-    return any(char.isdigit() for char in value) or quoted or (value[:1].isupper() and separator == "=")
+    digits = sum(char.isdigit() for char in value)
+    if kind in {"NAME", "ADDRESS"}:
+        return (quoted or separator == "=") and value[:1].isupper()
+    if kind == "EMAIL":
+        return "@" in value
+    return digits >= {"CARD": 12, "PHONE": 7, "IBAN": 12}.get(kind, 4)
 
 
 def _closing(text: str, start: int, quote: str) -> int:
@@ -173,6 +190,9 @@ def random_runs(text: str) -> Iterator[Hit]:
     """Runs of 16 and more characters that look like no id and no words."""
     for match in _RUN.finditer(text):
         run = match[0]
+        if "/" in run and not run.startswith("/") and _is_base64(run):
+            yield Hit(match.start(), match.end(), "SECRET", run, sure=False)
+            continue
         named = _SECRET_WORD.search(text, max(0, match.start() - 40), match.start())
         for part in _PARTS.finditer(run):
             start = match.start() + part.start()
@@ -189,6 +209,17 @@ def random_runs(text: str) -> Iterator[Hit]:
             elif _is_random(value):
                 # the whole run: what surrounds a random part (a prefix, a dot, punctuation) belongs to it
                 yield Hit(start, start + len(value), "SECRET", value, sure=False)
+
+
+def _is_base64(run: str) -> bool:
+    """Random base64 with slashes in it, rather than a path."""
+    if len(run) < 24 or not _BASE64_ONLY.fullmatch(run):
+        return False
+    if any(
+        len(part) >= 4 and part.isalpha() and (part.islower() or part.istitle()) for part in run.split("/")
+    ):
+        return False
+    return _is_random(run.replace("/", "").replace("+", ""))
 
 
 def _is_random(value: str) -> bool:

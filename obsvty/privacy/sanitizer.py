@@ -357,6 +357,10 @@ def _json_parts(text: str) -> Iterator[tuple[int, int, JsonValue]]:
             parsed, end = cast("tuple[JsonValue, int]", decoder.raw_decode(text, match.start()))
         except (ValueError, RecursionError):
             continue
+        if text[match.start()] == "[" and (
+            text[end : end + 1] in {"=", ".", "["} or text[match.start() - 1 : match.start()].isalnum()
+        ):
+            continue  # code: settings["token"] = ...
         yield match.start(), end, parsed
         position = end
 

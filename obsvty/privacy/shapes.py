@@ -122,11 +122,11 @@ def is_bech32(text: str) -> bool:
 
 
 def is_id(run: str) -> bool:
-    """An id that telemetry is full of: UUID, ULID, hex of any length, plain numbers."""
+    """An id that telemetry is full of: UUID, ULID, hex of any length (also Gerrit's I..., git describe's g...), plain numbers."""
     bare = run.strip("-_")
     if _UUID.fullmatch(bare):
         return True
     squeezed = bare.replace("-", "").replace("_", "").removeprefix("0x")
-    if re.fullmatch(r"[0-9a-f]*|[0-9A-F]*", squeezed):
+    if re.fullmatch(r"[Ig]?[0-9a-f]*|[0-9A-F]*", squeezed):
         return True
     return re.fullmatch(r"0[0-7][0-9A-HJKMNP-TV-Z]{24}", bare) is not None

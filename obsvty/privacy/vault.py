@@ -11,7 +11,9 @@ KINDS: Final = (
     "NATIONAL_ID", "PHONE", "PRIVATE_KEY", "SECRET", "SESSION", "USER", "WALLET",
 )  # fmt: skip
 _SEPARATORS: Final = re.compile(r"[\s\-./_()]")
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+(?:[_.\- :/][a-z]+)*|[A-Z]+(?:_[A-Z]+)*")
+_WORDS: Final = re.compile(
+    r"[A-Z]?[a-z]+(?:[_.\- :/][a-z]+)*|_?[A-Z]+(?:_[A-Z]+)*|[A-Z]?[a-z]{2,}(?:[A-Z][a-z]{2,})+"
+)
 _LONGEST: Final = 512  # a longer value is not searched for elsewhere: it would be a document, not a value
 
 

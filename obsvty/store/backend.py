@@ -6,10 +6,12 @@ SQL text is put together here from names in our own schemas and checked identifi
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.csv
@@ -31,16 +33,19 @@ INTERNAL: Final = "obsvty_internal"
 class SegmentBackend(Backend):
     """An in-memory DuckDB that may open files below `<root>/seg/` and nowhere else.
 
-    `_run_pre_execute_hooks` is private to Ibis; a test holds it: one expression object sees new data.
+    `_run_pre_execute_hooks` is private to Ibis; a test holds it: one expression object sees new data. One query runs
+    at a time (`lock`): a DuckDB connection drops the result it is making when another thread uses it.
     """
 
     root: Path
+    lock: threading.RLock
     _seen: tuple[int, int, int] | None
 
     @classmethod
     def over(cls, root: Path, *, memory_limit: str, threads: int | None) -> SegmentBackend:
         """Connect and fence. Raises `StoreError` when the manifest cannot be read."""
         backend = cls()
+        backend.lock = threading.RLock()
         # temp_directory: a reader leaves nothing on disk, and a spill folder would be one more place SQL may write to
         backend.do_connect(":memory:", memory_limit=memory_limit, temp_directory="")
         backend.root = root
@@ -54,6 +59,9 @@ class SegmentBackend(Backend):
             con.execute(f'create table {INTERNAL}."empty_{name}" as select * from empty_rows')  # noqa: S608
             con.unregister("empty_rows")
             backend._follow(name, ())
+        con.execute(
+            "set global timezone = 'UTC'"
+        )  # Ibis sets it for this connection only, not for its cursors
         con.execute("set autoinstall_known_extensions = false")
         con.execute("set autoload_known_extensions = false")
         con.execute(f"set allowed_directories = [{_text(f'{root}/seg/')}]")
@@ -64,19 +72,22 @@ class SegmentBackend(Backend):
 
     def refresh(self) -> bool:
         """Let the views follow the manifest when it changed; whether it did."""
-        try:
-            status = os.stat(self.root / MANIFEST_NAME)  # noqa: PTH116 # Path.stat costs twice as much, and this runs before each query
-        except (FileNotFoundError, NotADirectoryError):
-            seen = None
-        else:
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if seen == self._seen:
-            return False
-        manifest = read_manifest(self.root)
-        for name in TABLES:
-            self._follow(name, [file for file in manifest.files if file.table == name] if manifest else ())
-        self._seen = seen
-        return True
+        with self.lock:
+            try:
+                status = os.stat(self.root / MANIFEST_NAME)  # noqa: PTH116 # before each query; Path.stat takes twice as long
+            except (FileNotFoundError, NotADirectoryError):
+                seen = None
+            else:
+                seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen == self._seen:
+                return False
+            manifest = read_manifest(self.root)
+            for name in TABLES:
+                self._follow(
+                    name, [file for file in manifest.files if file.table == name] if manifest else ()
+                )
+            self._seen = seen
+            return True
 
     def _follow(self, name: str, files: Sequence[SegmentFile]) -> None:
         columns = ", ".join(f'"{column}"' for column in TABLES[name].names)
@@ -100,8 +111,9 @@ class SegmentBackend(Backend):
         self, table_name: str, *, catalog: str | None = None, database: str | None = None
     ) -> sch.Schema:
         """Columns of a table; asked for by `table`, which must not bind a view over files that are gone."""
-        self.refresh()
-        return super().get_schema(table_name, catalog=catalog, database=database)
+        with self.lock:
+            self.refresh()
+            return super().get_schema(table_name, catalog=catalog, database=database)
 
     def to_pyarrow_batches(
         self,
@@ -114,11 +126,44 @@ class SegmentBackend(Backend):
         **_: object,
     ) -> pa.RecordBatchReader:
         """As Ibis', by way of `to_arrow_reader`: what Ibis 12 calls is deprecated in DuckDB 1.5 and gone in 2."""
-        self._run_pre_execute_hooks(expr)
-        table = expr.as_table()
-        schema = table.schema().to_pyarrow()
-        rows = self.raw_sql(self.compile(table, limit=limit, params=params)).to_arrow_reader(chunk_size)
+        with self.lock:
+            self._run_pre_execute_hooks(expr)
+            table = expr.as_table()
+            schema = table.schema().to_pyarrow()
+            query = self.compile(table, limit=limit, params=params)  # pyright: ignore[reportArgumentType] # Ibis' types differ
+            try:
+                # a cursor of its own, so that other queries may run while these batches are read
+                rows = self.con.cursor().execute(query).to_arrow_reader(chunk_size)
+            except (duckdb.CatalogException, duckdb.BinderException):
+                # memtables and caches belong to the connection, and a cursor does not see them
+                rows = self.con.execute(query).to_arrow_table().to_reader(chunk_size)
         return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
+
+    def to_pyarrow(
+        self,
+        expr: ir.Expr,
+        /,
+        *,
+        params: Mapping[ir.Scalar, object] | None = None,
+        limit: int | str | None = None,
+        **options: object,
+    ) -> pa.Table:
+        """As Ibis', one at a time."""
+        with self.lock:
+            return super().to_pyarrow(expr, params=params, limit=limit, **options)
+
+    def execute(
+        self,
+        expr: ir.Expr,
+        /,
+        *,
+        params: Mapping[ir.Scalar, object] | None = None,
+        limit: int | str | None = None,
+        **options: object,
+    ) -> object:
+        """As Ibis' (pandas, or a scalar), one at a time."""
+        with self.lock:
+            return super().execute(expr, params=params, limit=limit, **options)
 
     # The engine may not write files, so these write in Python, from Arrow batches.
 
@@ -163,11 +208,12 @@ class SegmentBackend(Backend):
 
     def hold(self, name: str, rows: pa.Table, *, schema: str) -> ir.Table:
         """Keep rows as a table of this connection, in place of what had the name."""
-        self.con.register("held_rows", rows)
-        try:
-            self.con.execute(f'create or replace table {schema}."{name}" as select * from held_rows')  # noqa: S608
-        finally:
-            self.con.unregister("held_rows")
+        with self.lock:
+            self.con.register("held_rows", rows)
+            try:
+                self.con.execute(f'create or replace table {schema}."{name}" as select * from held_rows')  # noqa: S608
+            finally:
+                self.con.unregister("held_rows")
         return self.table(name, database=schema)
 
 

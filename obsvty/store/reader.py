@@ -30,8 +30,8 @@ class Reader:
     """Reads a data folder, and writes nothing to it.
 
     A folder that is empty or missing shows empty typed tables until a writer publishes something. Tables and all
-    expressions made from them are live: each query sees what is visible when it starts. Use one reader per thread;
-    `interrupt` may be called from any.
+    expressions made from them are live: each query sees what is visible when it starts. Any thread may use a reader,
+    but its queries run one at a time: open another reader (30 ms) where one must not wait for another.
 
     Args:
         root: the data folder.
@@ -70,17 +70,19 @@ class Reader:
 
     def register(self, name: str, expression: ir.Table) -> ir.Table:
         """Give an expression over this reader's tables a name in `sql`; it stays live. Replaces what had the name."""
-        self._claim(name)
-        table = self._backend.create_view(name, expression, overwrite=True)
-        self._public.add(name)
-        return table
+        with self._backend.lock:
+            self._claim(name)
+            table = self._backend.create_view(name, expression, overwrite=True)
+            self._public.add(name)
+            return table
 
     def register_rows(self, name: str, rows: pa.Table) -> ir.Table:
         """Give rows a name in `sql`, in place of those that had it. Expressions over the name see the new rows."""
-        self._claim(name)
-        table = self._backend.hold(name, rows, schema="main")
-        self._public.add(name)
-        return table
+        with self._backend.lock:
+            self._claim(name)
+            table = self._backend.hold(name, rows, schema="main")
+            self._public.add(name)
+            return table
 
     def sql(self, query: str) -> ir.Table:
         """A read-only statement as an Ibis table; SELECT stays live, DESCRIBE, SHOW and EXPLAIN are answered at once.
@@ -89,20 +91,23 @@ class Reader:
             QueryError: the statement is wrong, not read-only, or outside the sandbox.
         """
         con = self._backend.con
-        text = check_query(con, query, self._public)
-        self._backend.refresh()
-        name = "sql_" + blake2b(text.encode(), digest_size=12).hexdigest()
-        try:
+        with self._backend.lock:
+            text = check_query(con, query, self._public)
+            self._backend.refresh()
+            name = "sql_" + blake2b(text.encode(), digest_size=12).hexdigest()
             try:
-                con.execute(f"create or replace view {INTERNAL}.{name} as {text}")
-            except duckdb.ParserException:
-                # DESCRIBE, SHOW, SUMMARIZE and EXPLAIN cannot be the body of a view
-                return self._backend.hold("held_" + name, con.execute(text).to_arrow_table(), schema=INTERNAL)
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as exc:
-            raise self._error(exc) from exc
-        return self._backend.table(name, database=INTERNAL)
+                try:
+                    con.execute(f"create or replace view {INTERNAL}.{name} as {text}")
+                except duckdb.ParserException:
+                    # DESCRIBE, SHOW, SUMMARIZE and EXPLAIN cannot be the body of a view
+                    return self._backend.hold(
+                        "held_" + name, con.execute(text).to_arrow_table(), schema=INTERNAL
+                    )
+                return self._backend.table(name, database=INTERNAL)
+            except duckdb.InterruptException:
+                raise
+            except duckdb.Error as exc:
+                raise self._error(exc) from exc
 
     def query(self, query: str, *, max_rows: int | None = None, timeout_s: float | None = None) -> pa.Table:
         """The rows of a read-only statement; see `sql`.
@@ -132,6 +137,8 @@ class Reader:
     def time_limit(self, limit_s: float | None) -> Generator[None]:
         """Interrupt what this reader runs inside the block after `limit_s` seconds; None does nothing.
 
+        The time begins when no other thread uses this reader any more, and none can until the block ends.
+
         Raises:
             QueryError: time was up.
         """
@@ -139,25 +146,31 @@ class Reader:
             yield
             return
         up = threading.Event()
+        over = threading.Event()
 
         def interrupt() -> None:
-            up.set()
-            self._backend.con.interrupt()
+            # again and again: an interrupt between two statements is forgotten
+            while not over.wait(0 if not up.is_set() else 0.05):
+                up.set()
+                self._backend.con.interrupt()
 
         timer = threading.Timer(limit_s, interrupt)
         timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except duckdb.InterruptException as exc:
-            if not up.is_set():
-                raise
-            raise QueryError(
-                f"The query took longer than {limit_s:g} s and was stopped.",
-                hint="Narrow the time window, or aggregate first.",
-            ) from exc
-        finally:
-            timer.cancel()
+        with self._backend.lock:
+            timer.start()
+            try:
+                yield
+            except duckdb.InterruptException as exc:
+                if not up.is_set():
+                    raise
+                raise QueryError(
+                    f"The query took longer than {limit_s:g} s and was stopped.",
+                    hint="Narrow the time window, or aggregate first.",
+                ) from exc
+            finally:
+                over.set()
+                timer.cancel()
+                timer.join()
 
     def interrupt(self) -> None:
         """Stop the query that runs now; it raises `duckdb.InterruptException` in its thread."""

@@ -193,7 +193,9 @@ class Writer:
             self._barriers.append(barrier)
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: self._passed(barrier) or self._seal_error is not None or self._threads_ended()
+                lambda: (
+                    self._passed(barrier) or self._seal_error is not None or not self._threads[1].is_alive()
+                )
             )
             error = self._unwaited_error
             self._unwaited_error = None
@@ -219,8 +221,7 @@ class Writer:
             wal.close()
         self._imports.close()
         self._lock.release()
-        error = self._seal_error or self._unwaited_error
-        if error is not None:
+        if error := self._seal_error or self._unwaited_error:
             raise error
 
     def stats(self) -> WriterStats:
@@ -264,12 +265,8 @@ class Writer:
     def _passed(self, barrier: _Barrier) -> bool:
         return barrier.log_number is not None and self._sealed >= barrier.log_number
 
-    def _threads_ended(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads)
-
-    # The log thread
-
     def _write_logs(self) -> None:
+        """The log thread."""
         wal: WalFile | None = None
         records: list[Record] = []
         rotate_at = 0.0
@@ -294,8 +291,8 @@ class Writer:
                         self._next += 1
                         rotate_at = time.monotonic() + self._rotate_s
                     wal.append([waiting.record for waiting in batch])
-                except OSError as exc:
-                    self._refuse(batch, store_error(exc, self._root))
+                except Exception as exc:  # noqa: BLE001 # outermost loop: senders wait for an answer
+                    self._refuse(batch, self._reason(exc))
                     refused = True
                 else:
                     records += [waiting.record for waiting in batch]
@@ -344,9 +341,8 @@ class Writer:
             self._handed_over = wal.number
             self._changed.notify_all()
 
-    # The segment thread
-
     def _write_segments(self) -> None:
+        """The segment thread."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._logs or self._log_thread_done)
@@ -375,20 +371,22 @@ class Writer:
     def _seal(self, number: int, records: list[Record]) -> StoreError | None:
         try:
             self._sealer.seal(number, records)
-        except OSError as exc:
-            error = store_error(exc, self._root)
-        except StoreError as exc:
-            error = exc
-        except Exception as exc:  # outermost loop: the log keeps the data, and senders are told
-            log.exception("segment %d could not be written", number)
-            error = StoreError(
-                f"A segment could not be written to {self._root} ({type(exc).__name__}).",
-                hint="What was acknowledged is kept in the log and tried again; please report this.",
-            )
-        else:
-            return None
-        log.error("segment %d is not written yet: %s", number, error.message)
-        return error
+        except Exception as exc:  # noqa: BLE001 # outermost loop: the log keeps the data
+            error = self._reason(exc)
+            log.warning("segment %d is not written yet: %s", number, error.message)
+            return error
+        return None
+
+    def _reason(self, exc: Exception) -> StoreError:
+        if isinstance(exc, StoreError):
+            return exc
+        if isinstance(exc, OSError):
+            return store_error(exc, self._root)
+        log.error("unexpected error of the writer", exc_info=exc)
+        return StoreError(
+            f"The writer of {self._root} failed ({type(exc).__name__}).",
+            hint="What was acknowledged is kept in the log and tried again; please report this.",
+        )
 
     def _tidy(self) -> None:
         try:

@@ -100,7 +100,7 @@ def outside() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, outside: list[str]) -> Iterator[Page]:
+def page(browser: Browser, outside: list[str], tmp_path: Path) -> Iterator[Page]:
     """A page whose every request is looked at."""
 
     def look(request: Request) -> None:
@@ -110,4 +110,5 @@ def page(browser: Browser, outside: list[str]) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.on("request", look)
     yield page
+    page.screenshot(path=tmp_path / "last.png")  # what a failed test saw
     page.close()

@@ -34,7 +34,7 @@ def _run_all(page: Page) -> None:
 def _scroll_to(page: Page, wanted: Locator) -> None:
     """Lab draws only the cells near the screen: scroll down until the wanted thing exists."""
     notebook = page.locator(".jp-WindowedPanel-outer").first
-    for _ in range(240):
+    for _ in range(60):
         if wanted.count():
             wanted.first.scroll_into_view_if_needed()
             return

@@ -86,6 +86,18 @@ def test_the_example_plugin_is_a_plugin(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_quickstart_shows_what_the_demo_prints(tmp_path: Path) -> None:
+    page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(INCIDENT.*?)```", page, re.DOTALL)
+    assert shown is not None
+    command = [sys.executable, "-c", "from obsvty.cli import main; main()", "demo", "--work", str(tmp_path)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in shown[1].splitlines():
+        if not line.startswith("EGRESS"):  # sizes move with every word of the context
+            assert line in printed
+
+
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
     site = tmp_path / "site"
     command = [

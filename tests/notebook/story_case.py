@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from obsvty.model import (
     Attribution,
@@ -23,7 +27,9 @@ from obsvty.model import (
     ServiceMap,
     Suspect,
     Window,
+    to_ns,
 )
+from obsvty.store.schema import LOGS, TRACES
 
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 CHANGE = START + timedelta(seconds=30)
@@ -172,3 +178,56 @@ INVESTIGATION = Investigation(
     ),
     repository="till",
 )
+
+
+def spans() -> pa.Table:
+    """One request a second: 100 ms before the change; after it 400 ms, with three calls of 96 ms each."""
+    rows: list[dict[str, object]] = []
+    for i in range(60):
+        start = to_ns(START + timedelta(seconds=i))
+        late = i >= 30
+        common = {
+            "trace_id": f"{i + 1:032x}",
+            "service_name": "till",
+            "service_version": "1.1" if late else "1.0",
+            "vcs_revision": ("c" if late else "b") * 40,
+            "status_code": 0,
+        }
+        rows.append(
+            common
+            | {"span_id": f"{i + 1:016x}", "name": "POST /pay", "kind": 2}
+            | {"start_ns": start, "start_time": start, "duration_ns": (400 if late else 100) * 1_000_000}
+        )
+        for call in range(3 if late else 0):
+            at = start + (20 + call * 110) * 1_000_000
+            rows.append(
+                common
+                | {
+                    "span_id": f"{i + 1:08x}{call:08x}",
+                    "parent_span_id": f"{i + 1:016x}",
+                    "name": "POST",
+                    "kind": 3,
+                }
+                | {"start_ns": at, "start_time": at, "duration_ns": 96_000_000}
+                | {"url_host": "risk", "url_path": "/score", "http_method": "POST"}
+            )
+    return pa.Table.from_pylist(rows, schema=TRACES)
+
+
+def records(body: str = "scored") -> pa.Table:
+    """One log record a second, all with the same body."""
+    times = [to_ns(START + timedelta(seconds=i)) for i in range(60)]
+    rows = [
+        {"time": t, "time_ns": t, "severity_text": "INFO", "body": body, "service_name": "till"}
+        for t in times
+    ]
+    return pa.Table.from_pylist(rows, schema=LOGS)
+
+
+def write_snapshot(folder: Path, *, body: str = "scored") -> dict[str, Path]:
+    """traces.parquet and logs.parquet, as the store writes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"traces": spans(), "logs": records(body)}
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    return {name: folder / f"{name}.parquet" for name in tables}

@@ -3,10 +3,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import LogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from obsvty.model import Signal
 from obsvty.otlp.grpc import GrpcReceiver
 from obsvty.otlp.http import HttpReceiver
+
+
+RESOURCE = Resource({"service.name": "shop"})
 
 
 class Collected:
@@ -59,3 +70,31 @@ def capture() -> Path:
     import obsvty.demo
 
     return Path(obsvty.demo.__file__).parent / "data" / "shop.otlp.jsonl.gz"
+
+
+class Emit:
+    """One span, one log record, one metric point through the real SDK and any of its exporters."""
+
+    def span(self, exporter: SpanExporter) -> None:
+        provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        with provider.get_tracer("test").start_as_current_span("GET /checkout", attributes={"http.status_code": 200}):
+            pass
+        provider.shutdown()
+
+    def log(self, exporter: LogRecordExporter) -> None:
+        provider = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
+        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        provider.get_logger("test").emit(LogRecord(timestamp=7, body="card declined"))
+        provider.shutdown()
+
+    def metric(self, exporter: MetricExporter) -> None:
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+        provider = MeterProvider([reader], resource=RESOURCE, shutdown_on_exit=False)
+        provider.get_meter("test").create_counter("checkouts").add(3)
+        provider.shutdown()
+
+
+@pytest.fixture
+def emit() -> Emit:
+    return Emit()

@@ -13,8 +13,12 @@ from obsvty.store.reader import Reader
 from obsvty.store.schema import TABLES
 from obsvty.store.writer import Writer
 
-# Ibis 12 asks pandas 3 for an option that pandas 4 drops, in each `execute`
-pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:DeprecationWarning")
+pytestmark = [
+    # Ibis 12 asks pandas 3 for an option that pandas 4 drops, in each `execute`
+    pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:DeprecationWarning"),
+    # ... and duckdb 1.5 for methods that duckdb 2 drops, in `list_tables` and the connection's `sql`
+    pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
+]
 
 
 def rows(table: ibis.Table) -> int:
