@@ -11,6 +11,7 @@ from typing import Final
 from obsvty.errors import RevisionUnknown
 from obsvty.evidence.functions import called_names, opened_function
 from obsvty.evidence.hunks import FilePatch, HunkPatch, parse_diff
+from obsvty.evidence.sameness import sameness
 from obsvty.evidence.words import split_words
 from obsvty.model import Commit
 from obsvty.ports.git import GitProvider
@@ -49,6 +50,7 @@ class Candidate:
     document: Mapping[str, float]  # all words of diff and message, for BM25
     functions: frozenset[tuple[str, str]]  # (path, name) of functions with changed lines
     reverts: str  # the revision it says it reverts, or ""
+    sameness: float  # how much of its code is moved or renamed instead of new: 0 all new, 1 none
 
     @property
     def paths(self) -> frozenset[str]:
@@ -65,17 +67,6 @@ class Candidate:
         """Whether it changed only lock files and manifests (and prose)."""
         kinds = {patch.kind for patch in self.patches}
         return bool(kinds & {"lock", "manifest"}) and kinds <= {"lock", "manifest", "docs"}
-
-    @property
-    def sameness(self) -> float:
-        """How much of its code is moved or renamed instead of new: 0 all new, 1 the same words."""
-        added: Counter[str] = Counter()
-        removed: Counter[str] = Counter()
-        for words in self.words.values():
-            added.update(words.added)
-            removed.update(words.removed)
-        larger = max(added.total(), removed.total())
-        return (added & removed).total() / larger if larger else 0.0
 
 
 def read_candidates(git: GitProvider, commits: Sequence[Commit], *, prefix: str = "") -> list[Candidate]:
@@ -118,6 +109,7 @@ def _read(git: GitProvider, commit: Commit, place: int, prefix: str) -> Candidat
         document=document,
         functions=frozenset(functions),
         reverts=reverts[1] if reverts else "",
+        sameness=sameness(patches),
     )
 
 

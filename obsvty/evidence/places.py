@@ -47,9 +47,15 @@ class BlamesSince(Protocol):
     """A provider that can bound blame: on a long history ten times faster."""
 
     def blame_since(
-        self, base: str, revision: str, file: str, ranges: Sequence[tuple[int, int]]
+        self,
+        base: str,
+        revision: str,
+        file: str,
+        ranges: Sequence[tuple[int, int]],
+        *,
+        ignore: Sequence[str] = (),
     ) -> Mapping[int, str]:
-        """Line -> revision, only of lines written after `base`."""
+        """Line -> revision, only of lines written after `base`; `ignore` are revisions to look through."""
         ...
 
 
@@ -104,8 +110,13 @@ def find_places(git: GitProvider, head: str, clues: Clues, *, prefix: str = "") 
     return [_reweighted(place, place.weight / total) for place in found]
 
 
-def blame_places(git: GitProvider, base: str, head: str, places: Sequence[Place]) -> list[PlaceBlame]:
-    """Blame of each place's line and function at `head`; lines as old as `base` belong to nobody."""
+def blame_places(
+    git: GitProvider, base: str, head: str, places: Sequence[Place], *, ignore: Sequence[str] = ()
+) -> list[PlaceBlame]:
+    """Blame of each place's line and function at `head`; lines as old as `base` belong to nobody.
+
+    `ignore` names commits that only renamed or moved: what they wrote belongs to who wrote it first, if git can tell.
+    """
     ranges: dict[str, list[tuple[int, int]]] = {}
     for place in places:
         if place.start > 0:
@@ -114,7 +125,7 @@ def blame_places(git: GitProvider, base: str, head: str, places: Sequence[Place]
     for path, wanted in sorted(ranges.items()):
         merged = _merged(wanted)
         if isinstance(git, BlamesSince):
-            wrote[path] = git.blame_since(base, head, path, merged)
+            wrote[path] = git.blame_since(base, head, path, merged, ignore=ignore)
         else:
             wrote[path] = {
                 line: revision

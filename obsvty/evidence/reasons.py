@@ -34,7 +34,7 @@ def explain(item: Scored, clues: Clues, candidates: int) -> tuple[str, ...]:
     elif not candidate.is_code:
         reasons.append("against: changes no code, only documents, tests or comments")
     elif candidate.words and candidate.sameness > 0.7:
-        reasons.append(f"against: {candidate.sameness:.0%} of its words are moved or renamed, not new")
+        reasons.append(f"against: {candidate.sameness:.0%} of its lines are moved or renamed, not new")
     return tuple(reasons) or ("only its age speaks for it",)
 
 

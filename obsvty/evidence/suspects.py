@@ -38,11 +38,12 @@ WEIGHTS: Final[Mapping[str, float]] = {
 # Factors on the whole score of a commit that can hardly be it.
 NOT_CODE: Final = 0.08  # documents, tests, comments
 DEPENDENCY_BUMP: Final = 0.35  # only locks and manifests: possible, but its diff cannot show it
-SAME_WORDS: Final = 0.45  # at most this much is taken off a rename or a move
+SAME_LINES: Final = 0.45  # at most this much is taken off a rename or a move
 REVERTED: Final = 0.15  # its effect is gone at the running revision
 # Softmax: what a difference of scores means, and the score that "no commit of the range" gets for nothing.
 TEMPERATURE: Final = 0.11
 NONE_SCORE: Final = 0.17
+_RENAMES: Final = 0.9  # sameness from which blame looks through a commit
 _RICH_QUERY: Final = 4.0  # summed weight of query words from which being the best match means anything
 _COVERED: Final = 0.2  # share of the query that the best diff holds, likewise
 
@@ -147,7 +148,8 @@ def score_candidates(
     texts = _source_texts(git, head, candidates, path) if worse else {}
     matches = match_edges(worse, candidates, texts)
     places = find_places(git, head, clues, prefix=path)
-    blames = blame_places(git, base, head, places)
+    renames = [c.commit.revision for c in candidates if c.is_code and c.sameness >= _RENAMES]
+    blames = blame_places(git, base, head, places, ignore=renames)
     query = _query(clues, places)
     documents = [candidate.document for candidate in candidates]
     trust = min(1.0, sum(query.values()) / _RICH_QUERY) * min(1.0, _covered(query, documents) / _COVERED)
@@ -276,7 +278,7 @@ def _factor(candidate: Candidate, reverted: bool) -> float:
     elif not candidate.words:
         factor = 0.5  # outside the service's folder
     else:
-        factor -= SAME_WORDS * max(0.0, candidate.sameness - 0.5) * 2
+        factor -= SAME_LINES * max(0.0, candidate.sameness - 0.5) * 2
     return factor * (REVERTED if reverted else 1.0)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -40,7 +40,18 @@ FLOOR_TOP1: Final = 0.85
 FLOOR_TOP3: Final = 0.95
 FLOOR_ABSTAINED: Final = 0.75  # of the cases whose cause is no commit
 
-NOUNS: Final = "order invoice parcel refund basket coupon ticket address stock price review supplier".split()
+NOUNS: Final = (
+    "order",
+    "invoice",
+    "parcel",
+    "refund",
+    "basket",
+    "coupon",
+    "ticket",
+    "address",
+    "stock",
+    "review",
+)
 PARTNERS: Final = ("bank", "carrier", "tax", "fraud", "loyalty", "ledger")
 
 
@@ -220,7 +231,10 @@ def _nothing(noun: str) -> Clues:
     )
 
 
-def _fault(kind: Kind, noun: str, partner: str):  # noqa: ANN202
+Read = Callable[[str], str]
+
+
+def _fault(kind: Kind, noun: str, partner: str) -> tuple[Callable[[Read], dict[str, str]], Clues]:
     path = f"shop/{noun}s.py"
     first = "    rows = find_"
 
@@ -258,7 +272,7 @@ def _fault(kind: Kind, noun: str, partner: str):  # noqa: ANN202
     return (lambda read: {path: read(path).replace(old, new)}), _clues(noun)
 
 
-def _renamed(noun: str, read) -> dict[str, str]:  # noqa: ANN001
+def _renamed(noun: str, read: Read) -> dict[str, str]:
     path = f"shop/{noun}s.py"
     return {path: read(path).replace("    rows = ", "    found = ").replace(" in rows]", " in found]")}
 
