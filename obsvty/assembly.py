@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from obsvty.errors import RepositoryError, SettingsError
+from obsvty.errors import EgressBlocked, RepositoryError, SettingsError
 from obsvty.ports import (
     AlertConfig,
     AlertPlugin,
@@ -16,6 +17,7 @@ from obsvty.ports import (
     LLMEngine,
 )
 from obsvty.ports.registry import load
+from obsvty.privacy import Gate
 from obsvty.settings import Settings
 
 
@@ -66,7 +68,12 @@ def make_doc_generator(name: str = "notebook") -> DocGenerator:
 
 
 def find_repository(
-    settings: Settings, *, service: str, repo: str | Path | None = None, revision: str = ""
+    settings: Settings,
+    *,
+    service: str,
+    repo: str | Path | None = None,
+    revision: str = "",
+    gate: Gate | None = None,
 ) -> FoundRepository | None:
     """Where the code of a service is.
 
@@ -75,6 +82,7 @@ def find_repository(
         service: whose code.
         repo: a clone that the caller names; wins over the settings.
         revision: what runs; the working folder counts only when it is a clone that holds it.
+        gate: records the requests of a provider that makes some; without one, such a provider makes none.
 
     Returns:
         None when nothing is named and the working folder is not it. A named repository is returned unread: using it
@@ -92,7 +100,12 @@ def find_repository(
                 "[git] repo must be OWNER/NAME with the github provider.", hint="Correct obsvty.toml."
             )
         provider = load(GitProvider, git.provider)(
-            GitConfig(repository=named, base_url=git.base_url, token=git.token)
+            GitConfig(
+                repository=named,
+                base_url=git.base_url,
+                token=git.token,
+                on_request=_recorder(git.provider, gate),
+            )
         )
         return FoundRepository(git=provider, label=named, path=path)
     here = _provider("local", str(Path.cwd()))
@@ -105,3 +118,16 @@ def find_repository(
 
 def _provider(name: str, repository: str) -> GitProvider:
     return load(GitProvider, name)(GitConfig(repository=repository))
+
+
+def _recorder(sink: str, gate: Gate | None) -> Callable[[str, str, bytes], None]:
+    """Each request of a provider is an egress: method, URL and body are in the ledger before it leaves."""
+
+    def record(method: str, url: str, body: bytes) -> None:
+        if gate is None:
+            raise EgressBlocked("A repository on a server is asked within an incident only.")
+        line = f"{method} {url}".encode()
+        with gate.egress(sink=sink, destination=url) as egress:
+            egress.record(line + (b"\n" + body if body else b""))
+
+    return record

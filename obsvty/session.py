@@ -198,7 +198,9 @@ class Session(DataFolder):
         from obsvty.pipeline import Tools
 
         revision = incident.deployment.to_revision if incident.deployment else ""
-        found = find_repository(self.settings, service=incident.service, repo=repo, revision=revision)
+        found = find_repository(
+            self.settings, service=incident.service, repo=repo, revision=revision, gate=self.gate(incident.id)
+        )
         return Tools(
             gate=self.gate(incident.id),
             engine=make_engine(self.settings),
@@ -269,7 +271,7 @@ class Session(DataFolder):
         from obsvty.attribute import attribute_span
 
         service = self._service_of(trace_id, span_id)
-        found = find_repository(self.settings, service=service, repo=repo)
+        found = find_repository(self.settings, service=service, repo=repo, gate=self.gate())
         if found is None:
             raise RepositoryMissing(
                 "No repository was found to look for the commit in.",

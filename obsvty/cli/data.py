@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from obsvty.cli.opened import open_data, read_settings
 from obsvty.cli.options import Data, Json
 from obsvty.cli.output import note, print_json, progress
-from obsvty.errors import UsageError
+from obsvty.errors import OtlpError, UsageError
+
+
+if TYPE_CHECKING:
+    from obsvty.model import Signal
 
 
 class Format(StrEnum):
@@ -64,12 +68,13 @@ def import_(
     from obsvty.store.writer import Writer
 
     folder = read_settings(data).data_dir
+    new = 0
     with Writer(folder, decode) as writer, progress(total_steps=1) as tell:
-        skipped = 0
+        before = writer.stats().quarantined
 
-        def put(signal_name: str, body: bytes) -> None:
-            nonlocal skipped
-            skipped += 0 if writer.put_once(signal_name, body) else 1  # pyright: ignore[reportArgumentType] a Signal
+        def put(name: Signal, body: bytes) -> None:
+            nonlocal new
+            new += writer.put_once(name, body)
 
         report = import_files(
             files,
@@ -78,24 +83,33 @@ def import_(
             progress=lambda done, total: tell("Importing", done, total),
         )
         writer.flush()
-    counts = {
-        "files": report.files,
-        "requests": report.requests,
-        "already_imported": skipped,
-        "spans": report.spans,
-        "logs": report.logs,
-        "points": report.points,
-        "data": str(folder),
-    }
+        undecodable = writer.stats().quarantined - before
     if json:
-        print_json(counts)
-        return
-    print(
-        f"{report.spans} spans, {report.logs} logs, {report.points} metric points in {report.requests} requests "
-        f"-> {folder}"
-    )
-    if skipped:
-        print(f"{skipped} requests had been imported before and were left out")
+        print_json(
+            {
+                "files": report.files,
+                "requests": report.requests,
+                "spans": report.spans,
+                "logs": report.logs,
+                "points": report.points,
+                "rejected": report.rejected,
+                "new": new > 0,
+                "data": str(folder),
+            }
+        )
+    else:
+        print(
+            f"{report.spans} spans, {report.logs} logs, {report.points} metric points "
+            f"in {report.requests} requests -> {folder}"
+        )
+        if report.requests and not new:
+            print("all of it had been imported before; nothing was stored twice")
+        if report.rejected:
+            print(f"{report.rejected} records without a valid id were left out")
+    if undecodable:
+        raise OtlpError(
+            f"{undecodable} requests could not be decoded and were set aside.", hint=f"See {folder}/quarantine."
+        )
 
 
 def query(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from obsvty.errors import ObsvtyError, RepositoryError
+from obsvty.errors import ObsvtyError, OtlpError, RepositoryError
+from obsvty.model import Signal
 from obsvty.otlp.decode import decode
 from obsvty.otlp.files import ImportReport, import_files
 from obsvty.store.writer import Writer
@@ -21,8 +22,14 @@ HISTORY = "shop.bundle"
 def import_capture(data_dir: Path, *, progress: Callable[[int, int], None]) -> ImportReport:
     """Import the capture through the decoder and the store that the receiver uses; a second time changes nothing."""
     with as_file(_DATA / CAPTURE) as capture, Writer(data_dir, decode) as writer:
-        report = import_files([capture], writer.put_once, None, progress=progress)
+
+        def put(signal: Signal, body: bytes) -> None:
+            writer.put_once(signal, body)
+
+        report = import_files([capture], put, None, progress=progress)
         writer.flush()
+        if writer.stats().quarantined:
+            raise OtlpError("The bundled capture could not be decoded.", hint="Re-install obsvty.")
         return report
 
 

@@ -76,6 +76,7 @@ def error_measure(*, min_effect_percent: float = MIN_EFFECT_PERCENT) -> Measure:
         cost=50.0,  # a failed request is felt like five seconds of waiting
         values=values,
         compare=compare,
+        patience=12.0,  # of log likelihood: a factor of 160,000
         weights=weights,
         sentence=_sentence,
     )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SAME_TIME: Final = timedelta(minutes=2)
 """Findings whose changes are no further apart can have one cause; a deployment no longer before a change can
 be it."""
+LONG_NS: Final = 24 * BASELINE_NS
+PIECE_NS: Final = 12 * BASELINE_NS
+MARGIN_NS: Final = 3 * BASELINE_NS // 2
+"""More than a day of data is looked at in pieces of twelve hours that overlap by three."""
 MIN_NEW_EXCEPTIONS: Final = 5
 CALLEE_SHARE: Final = 0.5
 """A callee's own slowdown explains its caller's when it is at least this share of it."""
@@ -42,23 +46,85 @@ def detect_incidents(
     Args:
         traces: the canonical table; only a few columns of entry spans are read.
         logs: if given, exceptions are read from log records too.
-        window: the data to look at, baseline included; all of it without one. Bound it on large stores.
+        window: the data to look at, baseline included; all of it without one (in pieces, when it is more than a
+            day). A loop that looks again and again should bound it.
         ignore_services: services that never raise a finding.
 
     Returns:
         Incidents, oldest first. Ids are deterministic: the same change has the same id in every window that
         shows it.
     """
+    if window is not None:
+        return _detect(traces, logs, window, ignore_services)
+    reach = _reach(traces)
+    if reach is None or reach.end_ns - reach.start_ns <= LONG_NS:
+        return _detect(traces, logs, None, ignore_services)
+    return _detect_in_pieces(traces, logs, reach, ignore_services)
+
+
+def _detect(
+    traces: ir.Table, logs: ir.Table | None, window: Window | None, ignore_services: Collection[str]
+) -> list[Incident]:
     telemetry = read_telemetry(traces, window=window, ignore_services=ignore_services)
     if not telemetry.operations:
         return []
     steps = latency_steps(telemetry) + error_steps(telemetry)
+    groups = _group(steps, telemetry)
+    if not groups and not any(d.from_version or d.from_revision for d in telemetry.deployments):
+        return []
     exceptions = read_exceptions(traces, logs, Window.of_ns(telemetry.start_ns, _ceil_us(telemetry.done_ns)))
     exceptions = [one for one in exceptions if one.service not in ignore_services]
-    groups = _group(steps, telemetry)
     incidents = [_incident(group, telemetry, exceptions) for group in groups]
     incidents += _exception_incidents(telemetry, exceptions, incidents)
-    return sorted(incidents, key=lambda incident: (incident.start, incident.id))
+    return _in_order(incidents)
+
+
+def _reach(traces: ir.Table) -> Window | None:
+    """From the first to behind the last span start; None without spans."""
+    row = (
+        traces.aggregate(first=traces.start_ns.min(), last=traces.start_ns.max()).to_pyarrow().to_pylist()[0]
+    )
+    if row["first"] is None:
+        return None
+    return Window.of_ns(int(row["first"]), _ceil_us(int(row["last"]) + 1))
+
+
+def _detect_in_pieces(
+    traces: ir.Table, logs: ir.Table | None, reach: Window, ignore_services: Collection[str]
+) -> list[Incident]:
+    """Days of data in overlapping pieces, so that memory does not grow with the store.
+
+    A piece answers for the changes in its middle, which it sees with at least `MARGIN_NS` before and after.
+    """
+    found: list[Incident] = []
+    begin = reach.start_ns
+    while begin < reach.end_ns:
+        piece = Window.of_ns(begin, min(begin + PIECE_NS, reach.end_ns))
+        last = piece.end_ns == reach.end_ns
+        low = begin if begin == reach.start_ns else begin + MARGIN_NS
+        high = piece.end_ns if last else piece.end_ns - MARGIN_NS
+        for incident in _detect(traces, logs, piece, ignore_services):
+            if not low <= to_ns(incident.start) < high:
+                continue
+            if incident.end is None and not last:  # it outlasts its piece: look on
+                longer = Window(start=incident.baseline.start, end=from_ns(begin + 2 * PIECE_NS))
+                later = _detect(traces, logs, longer, ignore_services)
+                incident = next((i for i in later if i.id == incident.id), incident)  # noqa: PLW2901
+            found.append(incident)
+        if last:
+            break
+        begin = piece.end_ns - 2 * MARGIN_NS
+    return _in_order(found)
+
+
+def _in_order(incidents: Iterable[Incident]) -> list[Incident]:
+    """Oldest first; a revision that was deployed twice and broke twice makes two incidents with two ids."""
+    seen: dict[str, int] = {}
+    told: list[Incident] = []
+    for incident in sorted(incidents, key=lambda i: (i.start, i.id)):
+        times = seen[incident.id] = seen.get(incident.id, 0) + 1
+        told.append(incident if times == 1 else replace(incident, id=_hashed(f"{incident.id} {times}")))
+    return told
 
 
 def _group(steps: Sequence[Step], telemetry: Telemetry) -> list[list[Step]]:
@@ -257,18 +323,23 @@ def incident_id(
     start: datetime,
     end: datetime | None = None,
 ) -> str:
-    """From the subject and the deployment; without one from the minute it began, or from a chosen window."""
+    """Stable as data arrives.
+
+    From the leading service and the revisions of the deployment: which operation leads may change while the
+    first minutes come in. Without a deployment from the operation and the minute it began, or a chosen window.
+    """
     if deployment is not None:
         revisions = (
             deployment.from_revision or deployment.from_version,
             deployment.to_revision or deployment.to_version,
         )
-        when = (deployment.service, *revisions)
-    elif end is not None:
-        when = (str(to_ns(start)), str(to_ns(end)))
-    else:
-        when = (str(to_ns(start) // 60_000_000_000),)
-    text = "\n".join((environment, leading.service, leading.operation, leading.kind, *when))
+        return _hashed("\n".join((environment, leading.service, deployment.service, *revisions)))
+    minute = str(to_ns(start) // 60_000_000_000)
+    when = minute if end is None else f"{to_ns(start)} {to_ns(end)}"
+    return _hashed("\n".join((environment, leading.service, leading.operation, leading.kind, when)))
+
+
+def _hashed(text: str) -> str:
     return "inc-" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_RATIO: Final = 1.2
-MIN_RATIO_ALONE: Final = 1.25
+MIN_RATIO_ALONE: Final = 1.3
 MIN_EFFECT_MS: Final = 3.0
 
 
@@ -32,7 +32,7 @@ def find_latency_steps(
     Args:
         traces: the canonical table; requests are its entry spans.
         window: the data to look at; all of it without one.
-        min_ratio: smallest ratio of the medians to report; without a deployment at least 1.25.
+        min_ratio: smallest ratio of the medians to report; without a deployment at least 1.3.
         min_effect_ms: smallest difference of the medians to report, in milliseconds.
 
     Returns:
@@ -73,6 +73,7 @@ def latency_measure(*, min_ratio: float = MIN_RATIO, min_effect_ms: float = MIN_
         cost=1.0,
         values=lambda requests: requests.ms,
         compare=compare,
+        patience=24.0,  # requests: by chance once in 1e5 when two thirds of them are slow
         weights=weights,
         sentence=_sentence,
     )

@@ -165,8 +165,18 @@ def scan_segment(values: Floats, *, min_size: int) -> Segment | None:
     return Segment(start=best[1], end=best[2], p_value=min(1.0, normal_tail(best[0]) * looked_at))
 
 
-def last_return(weights: Floats) -> int:
-    """Where a run ends: the split with the largest sum before it, for weights above 0 inside and below 0 outside."""
+def find_return(weights: Floats, *, patience: float) -> tuple[int, int]:
+    """Where a run ends, and how far the evidence for that reaches.
+
+    Weights are above 0 inside the run and below 0 outside. The run ends at the first peak of their sum from which it
+    falls by `patience`; when it never does, at the highest peak.
+
+    Returns:
+        The number of values inside the run, and of values up to where the sum had fallen far enough.
+    """
     import numpy as np
 
-    return int(np.concatenate([[0.0], np.cumsum(weights)]).argmax())
+    total = np.concatenate([[0.0], np.cumsum(weights)])
+    fallen = np.maximum.accumulate(total) - total >= patience
+    seen = int(fallen.argmax()) if fallen.any() else len(weights)
+    return int(total[: seen + 1].argmax()), seen

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from obsvty.detect.requests import Requests, Telemetry, changes_of
-from obsvty.detect.statistics import last_return, scan_segment
+from obsvty.detect.statistics import find_return, scan_segment
 from obsvty.model import Deployment, Finding, FindingKind, Window, from_ns, to_ns
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ when small."""
 MIN_SAMPLES: Final = 8
 DEPLOY_P: Final = 2e-4
 SCAN_P: Final = 1e-5
+RETURN_P: Final = 1e-3
 """Without a deployment the bar is higher: most changes begin with one, and minute noise makes requests depend
 on each other."""
+MAX_SEGMENTS: Final = 300
 PERSIST_SHARE: Final = 0.15
-PERSIST_AT_DEPLOY_NS: Final = (5 * SECOND_NS, 60 * SECOND_NS)
+PERSIST_AT_DEPLOY_NS: Final = (5 * SECOND_NS, 90 * SECOND_NS)
 PERSIST_ALONE_NS: Final = (10 * SECOND_NS, 240 * SECOND_NS)
 """How long a change must last: a share of its baseline between these bounds. One-minute pauses and
 three-minute cron jobs are normal in an hour of data; in a minute of data ten seconds are all there is."""
@@ -61,6 +63,7 @@ class Measure:
     cost: float  # of one unit on one request, in milliseconds of waiting
     values: Callable[[Requests], NDArray[np.float64]]
     compare: Callable[[NDArray[np.float64], NDArray[np.float64], bool], Level | None]
+    patience: float
     weights: Callable[[NDArray[np.float64], Level], NDArray[np.float64]]
     sentence: Callable[[Requests, Level, int, int], str]
 
@@ -126,9 +129,8 @@ def _step_at(
     before = _baseline(requests, values, at, [t for t in siblings if t < at])
     split = int(requests.start_ns.searchsorted(at))
     rest = np.arange(split, len(values))
-    if (
-        deployment.service == requests.service
-    ):  # two revisions may be alive: only the new one's requests are "after"
+    if deployment.service == requests.service:
+        # two revisions may be alive: only the new one's requests are "after"
         release = telemetry.releases.index((deployment.to_version, deployment.to_revision))
         started = requests.start_ns[split:]
         rest = rest[(requests.release[split:] == release) | (started >= following)]
@@ -154,25 +156,47 @@ def _scan(
     requests: Requests, values: NDArray[np.float64], measure: Measure, low: int, high: int
 ) -> list[Step]:
     """Changes in `values[low:high]` without a deployment: the most outstanding segment, then both sides of it."""
+    steps: list[Step] = []
+    todo = [(low, high)]
+    for _ in range(MAX_SEGMENTS):
+        if not todo:
+            break
+        low, high = todo.pop()
+        segment = scan_segment(values[low:high], min_size=MIN_SAMPLES)
+        if segment is None or segment.p_value > SCAN_P:
+            continue
+        first, end = low + segment.start, low + segment.end
+        todo += [(end, high), (low, first)]
+        step = _step_alone(requests, values, measure, low, first, end, high)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+def _step_alone(
+    requests: Requests,
+    values: NDArray[np.float64],
+    measure: Measure,
+    low: int,
+    first: int,
+    end: int,
+    high: int,
+) -> Step | None:
+    """The change that begins at `first`, if it is large, unusual and lasting."""
     import numpy as np
 
-    segment = scan_segment(values[low:high], min_size=MIN_SAMPLES)
-    if segment is None or segment.p_value > SCAN_P:
-        return []
-    first, end = low + segment.start, low + segment.end
-    steps = _scan(requests, values, measure, low, first) + _scan(requests, values, measure, end, high)
     before = np.arange(low, first)
     if len(before) >= MIN_SAMPLES:
         before = before[requests.start_ns[before] >= requests.start_ns[first] - BASELINE_NS]
     if len(before) < MIN_SAMPLES:
-        return steps
+        return None
     level = measure.compare(values[before], values[first:end], True)  # noqa: FBT003
     looked_at = (high - low) * max(1, (high - low).bit_length() - 3)
     if level is None or level.p_value * looked_at > SCAN_P or _usual(requests, values, before, level):
-        return steps
+        return None
     need_ns = _persistence(int(requests.start_ns[first] - requests.start_ns[before[0]]), PERSIST_ALONE_NS)
-    step = _confirm(requests, values, measure, before, np.arange(first, high), level, None, need_ns)
-    return steps if step is None else [*steps, step[2]]
+    found = _confirm(requests, values, measure, before, np.arange(first, high), level, None, need_ns)
+    return found[2] if found else None
 
 
 def _baseline(
@@ -202,26 +226,26 @@ def _confirm(
 ) -> tuple[int, int, Step] | None:
     """The step with its real begin and end, or None when it did not last."""
     weights = measure.weights(values[rest], level)
-    end = last_return(weights)
-    tail = len(rest) - end
+    end, seen = find_return(weights, patience=measure.patience)
     if end == 0:
         return None
     first = int((weights[:end] > 0).argmax())
-    changed = rest[first:end]
-    if tail:
-        back = measure.compare(values[rest[end:]], values[changed], False)  # noqa: FBT003
-        if tail < MIN_SAMPLES or back is None or back.p_value > 1e-3:
-            end, tail = len(rest), 0
-            changed = rest[first:]
+    changed, back = rest[first:end], rest[end:seen]
+    returned = len(back) >= MIN_SAMPLES
+    if returned:
+        level_back = measure.compare(values[back], values[changed], False)  # noqa: FBT003
+        returned = level_back is not None and level_back.p_value <= RETURN_P
+    if not returned:
+        end = len(rest)
+        changed = rest[first:]
     final = measure.compare(values[before], values[changed], deployment is None)
     if final is None or len(changed) < MIN_SAMPLES:
         return None
     start_ns = int(requests.start_ns[changed[0]])
-    last_ns = int(requests.start_ns[rest[end]] if tail else requests.start_ns[changed[-1]])
-    at = to_ns(deployment.at) if deployment else start_ns
-    if (deployment is None or tail) and last_ns - at < need_ns:
-        return None
-    if deployment and not tail and last_ns - at < min(need_ns, PERSIST_AT_DEPLOY_NS[0]):
+    last_ns = int(requests.start_ns[rest[end] if returned else changed[-1]])
+    # what is still on when data ends gets the benefit of the doubt at a deployment: 3 a.m. cannot wait for certainty
+    shortest_ns = need_ns if deployment is None or returned else min(need_ns, PERSIST_AT_DEPLOY_NS[0])
+    if last_ns - start_ns < shortest_ns:
         return None
     finding = Finding(
         kind=measure.kind,
@@ -234,12 +258,12 @@ def _confirm(
         count_before=len(before),
         count_after=len(changed),
         p_value=min(final.p_value, 1.0),
-        ended_at=from_ns(int(requests.start_ns[rest[end]])) if tail else None,
+        ended_at=from_ns(last_ns) if returned else None,
         text=measure.sentence(requests, final, len(before), len(changed)),
     )
     impact = measure.cost * (final.after - final.before) * len(changed)
     step = Step(finding=finding, requests=requests, deployment=deployment, impact=impact)
-    return int(changed[0]), int(rest[end - 1]) + 1 if not tail else int(rest[end]), step
+    return int(changed[0]), int(changed[-1]) + 1, step
 
 
 def _usual(requests: Requests, values: NDArray[np.float64], before: NDArray[np.int64], level: Level) -> bool:

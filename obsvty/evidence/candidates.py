@@ -16,6 +16,7 @@ from obsvty.evidence.words import split_words
 from obsvty.model import Commit
 from obsvty.ports.git import GitProvider
 
+_HASH: Final = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,40}\b")
 _REVERTS: Final = re.compile(r"This reverts commit ([0-9a-f]{7,40})")
 _LOOP: Final = re.compile(r"\b(?:for|while|foreach|each|map|gather|all)\b|\.(?:map|each|forEach)\b")
 _CODE: Final = ("source", "config")
@@ -49,6 +50,7 @@ class Candidate:
     words: Mapping[str, FileWords]  # by path; code only
     document: Mapping[str, float]  # all words of diff and message, for BM25
     functions: frozenset[tuple[str, str]]  # (path, name) of functions with changed lines
+    mentions: frozenset[str]  # hashes in its message, possibly abbreviated
     reverts: str  # the revision it says it reverts, or ""
     sameness: float  # how much of its code is moved or renamed instead of new: 0 all new, 1 none
 
@@ -108,6 +110,7 @@ def _read(git: GitProvider, commit: Commit, place: int, prefix: str) -> Candidat
         words=words,
         document=document,
         functions=frozenset(functions),
+        mentions=frozenset(_HASH.findall(commit.body)),
         reverts=reverts[1] if reverts else "",
         sameness=sameness(patches),
     )

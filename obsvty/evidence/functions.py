@@ -22,6 +22,7 @@ _METHOD: Final = re.compile(
     r"^\s*(?!(?:if|for|while|switch|catch|return|else|do|new|throw|try|using|lock|foreach|await|yield)\b)"
     r"(?:[\w<>\[\],.?&*:@]+\s+)*(?P<name>[\w$]+)\s*\([^;]*\)\s*(?:throws [\w., ]+|:\s*[\w<>\[\]|. ]+)?\s*\{\s*$"
 )
+_MAY_OPEN: Final = re.compile(r"\b(?:def|func|fn|fun|sub|function)\b|=>|\{\s*$|function\*")
 _CALL: Final = re.compile(r"(?<![\w$])([A-Za-z_$][\w$]*)\s*\(")
 _LONGEST: Final = 400  # lines; beyond that it is not the function that tells
 
@@ -37,6 +38,8 @@ class FunctionRange:
 
 def opened_function(line: str) -> str:
     """Name of the function that a line opens, or `""`."""
+    if not _MAY_OPEN.search(line):  # most lines: one cheap search instead of three matches
+        return ""
     for pattern in (_OPENERS, _ARROW, _METHOD):
         if found := pattern.match(line):
             return found["name"].rsplit(".", 1)[-1]
@@ -72,7 +75,12 @@ def enclosing(functions: list[FunctionRange], line: int, name: str = "") -> Func
 
 
 def short_name(name: str) -> str:
-    """`shop.cards.Checker.validate`, `Cards#validate` and `cards.(*Checker).Check` without what is before the name."""
+    """`shop.cards.Checker.validate`, `Cards#validate` and `cards.(*Checker).Check` without what is before the name.
+
+    What has no name of its own (`<module>`, `<listcomp>`) gives `""`.
+    """
+    if name.startswith("<"):
+        return ""
     return re.split(r"[.#:>]", name.strip("<>()"))[-1].strip("<>()")
 
 

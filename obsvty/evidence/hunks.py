@@ -62,6 +62,8 @@ _OTHER: Final = frozenset(
     }
     | {".woff", ".woff2", ".ttf", ".css", ".scss", ".less"}
 )
+# Not `test` and `testing` anywhere: packages ship such folders as code (`django/test`, `sqlalchemy/testing`).
+_TESTS: Final = frozenset({"tests", "spec", "specs", "__tests__", "testdata", "e2e"})
 _COMMENT: Final = ("#", "//", "/*", "*", "--", "<!--", "%", ";;")
 
 
@@ -105,7 +107,7 @@ def parse_diff(text: str) -> list[FilePatch]:
         starts.append(at + 1)
         at = text.find("\ndiff --git ", at + 1)
     patches: list[FilePatch] = []
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=False):
         patch = _parse_file(text[start:end])
         if patch is not None:
             patches.append(patch)
@@ -125,9 +127,7 @@ def file_kind(path: str) -> FileKind:
         return "lock"
     if pure.name in _MANIFESTS or (pure.name.startswith("requirements") and pure.suffix == ".txt"):
         return "manifest"
-    if folders & {"test", "tests", "spec", "specs", "__tests__", "testing", "testdata", "e2e"} or _test_name(
-        pure
-    ):
+    if folders & _TESTS or _test_name(pure) or pure.parts[0] == "test" or "src/test/" in path:
         return "test"
     if pure.suffix in _DOCS or folders & {"docs", "doc"} or pure.name in {"license", "authors", "codeowners"}:
         return "docs"

@@ -35,7 +35,7 @@ def explain(item: Scored, clues: Clues, candidates: int) -> tuple[str, ...]:
         reasons.append("against: changes no code, only documents, tests or comments")
     elif candidate.words and candidate.sameness > 0.7:
         reasons.append(f"against: {candidate.sameness:.0%} of its lines are moved or renamed, not new")
-    return tuple(reasons) or ("only its age speaks for it",)
+    return tuple(reasons) or ("only a few common words and its age speak for it",)
 
 
 def _edges(item: Scored, clues: Clues) -> list[str]:

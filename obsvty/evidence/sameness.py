@@ -70,8 +70,9 @@ def _maps(old: Sequence[str], new: Sequence[str], mapping: dict[str, str]) -> bo
 
 def _is_bound(name: str, text: str) -> bool:
     word = re.escape(name)
-    binds = rf"\b{word}\b\s*(?::[^=\n]+)?(?::?=)(?!=)|\b(?:for|as|def|class|func|fn|function|let|const|var|val)\s+{word}\b"
-    return re.search(binds, text) is not None
+    assigned = rf"\b{word}\b\s*(?::[^=\n]+)?(?::?=)(?!=)"
+    declared = rf"\b(?:for|as|def|class|func|fn|function|let|const|var|val)\s+{word}\b"
+    return re.search(f"{assigned}|{declared}", text) is not None
 
 
 def _told(line: str) -> str:

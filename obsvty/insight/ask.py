@@ -198,6 +198,7 @@ class _Conversation:
             [Claim(text=claim.text, citations=tuple(claim.citations)) for claim in claims[:_CLAIMS]],
             evidence_ids=self.evidence_ids,
             facts=self.context.facts,
+            context_text=self.context.text,
         )
 
     def ask(
@@ -244,7 +245,7 @@ class _Conversation:
         except ValidationError:
             return None, ["It did not have the fields that were asked for, or they were of another type."]
         checked = self.check(answer.leading())
-        if not checked.kept:
+        if not checked.kept and self.engine.destination:  # without a model, asking again gives the same
             reasons = dict.fromkeys(checked.reasons) or ["it was empty"]
             return None, [f"No sentence could be kept: {reason}." for reason in reasons]
         return answer, []

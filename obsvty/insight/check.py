@@ -26,8 +26,12 @@ _MARKUP = re.compile(
 )
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*_\d+>")
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,10}://[^\s)>\]\"']+", re.IGNORECASE)
+_UNIT = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)(ms|s|x|us|ns|min|h|[kKMG]i?B)\b"
+)  # "9.9x" and "20ms" are numbers
 _HARMLESS = re.compile(
-    r"p\d{1,3}(?:\.\d+)?|utf-?\d+|http/?\d(?:\.\d)?|\d+(?:st|nd|rd|th)|n\+1", re.IGNORECASE
+    r"p\d{1,3}(?:\.\d+)?|utf-?\d+|http/?\d(?:\.\d)?|\d+(?:st|nd|rd|th)|n\+1|oauth2|base64|ipv[46]|sha-?\d+",
+    re.IGNORECASE,
 )
 
 # Text in the facts that strangers wrote: its numbers count only when the evidence that quotes it is cited.
@@ -61,7 +65,9 @@ class Checked:
         return tuple(dict.fromkeys(cited for claim in self.kept for cited in claim.citations))
 
 
-def check_claims(claims: Sequence[Claim], *, evidence_ids: Sequence[str], facts: JsonObject) -> Checked:
+def check_claims(
+    claims: Sequence[Claim], *, evidence_ids: Sequence[str], facts: JsonObject, context_text: str = ""
+) -> Checked:
     """Each sentence of each claim against the evidence it cites.
 
     A sentence stays when it cites evidence that exists, and when each number, revision, file, line, address and
@@ -71,8 +77,10 @@ def check_claims(claims: Sequence[Claim], *, evidence_ids: Sequence[str], facts:
         claims: what the model said.
         evidence_ids: the ids that exist; when there are none, sentences need no citation.
         facts: the context's facts (`obsvty.context.build_facts`), sanitized.
+        context_text: what the model read; identifiers such as `session.post` may come from anywhere in it, because code
+            of the suspects stands only there. Numbers, revisions, lines and addresses may not.
     """
-    ground = _Ground.of(facts)
+    ground = _Ground.of(facts, context_text)
     kept: list[Claim] = []
     struck: list[str] = []
     reasons: list[str] = []
@@ -99,19 +107,19 @@ class _Ground:
     evidence: Mapping[str, str]  # id -> text
     text: str  # of the facts, without what strangers wrote
     numbers: Numbers  # of the facts
-    names: str  # all of the facts' text: revisions, paths and identifiers are looked for here
+    read: str  # all that the model read
     lines: Mapping[str, Sequence[tuple[int, int]]] = field(
         default_factory=dict[str, "Sequence[tuple[int, int]]"]
     )
 
     @classmethod
-    def of(cls, facts: JsonObject) -> _Ground:
+    def of(cls, facts: JsonObject, context_text: str) -> _Ground:
         own = json.dumps(_without_strangers(facts), ensure_ascii=False)
         return cls(
             evidence=_evidence(facts),
             text=own.lower(),
             numbers=Numbers.of_facts(_without_strangers(facts)),
-            names=json.dumps(facts, ensure_ascii=False).lower(),
+            read=context_text.lower(),
             lines=_lines(facts),
         )
 
@@ -126,9 +134,10 @@ def _fault(sentence: str, unknown: Sequence[str], known: Sequence[str], ground: 
         return "it holds markup"
     rest = _EVIDENCE_ID.sub(" ", spoken)
     heard = cited.lower() + "\n" + ground.text
+    seen = heard + "\n" + ground.read
     for url in _URL.findall(rest):
-        if url.lower().rstrip(".,") not in heard:
-            return "an address in it is not in the evidence"
+        if url.lower().rstrip(".,") not in ground.text:  # evidence may quote a stranger's link
+            return "an address in it was not measured"
     rest = _URL.sub(" ", rest)
     for revision in _REVISION.findall(rest):
         if re.search(rf"(?<![0-9a-f]){re.escape(revision.lower())}", heard):
@@ -139,8 +148,9 @@ def _fault(sentence: str, unknown: Sequence[str], known: Sequence[str], ground: 
         if not _has_path(path, heard, ground):
             return "a file or line in it is not in the evidence"
     rest = _PATH.sub(" ", rest)
+    rest = _UNIT.sub(r"\1 \2", rest)
     for name in _NAME.findall(rest):
-        if not _HARMLESS.fullmatch(name) and not _has_word(name.lower(), heard):
+        if not _HARMLESS.fullmatch(name) and not _has_word(name.lower(), seen):
             return "a name in it is not in the evidence"
     rest = _NAME.sub(" ", rest)
     allowed = ground.numbers.with_text(cited)
@@ -150,7 +160,9 @@ def _fault(sentence: str, unknown: Sequence[str], known: Sequence[str], ground: 
 
 
 def _has_path(path: str, heard: str, ground: _Ground) -> bool:
-    if path.lower() in heard:
+    if path.lower() in heard or (
+        "/" not in path and ":" not in path and _has_word(path.lower(), ground.read)
+    ):
         return True
     at = _PATH_LINE.fullmatch(path)
     if at is None:
@@ -165,7 +177,8 @@ def _has_path(path: str, heard: str, ground: _Ground) -> bool:
 
 
 def _has_word(word: str, heard: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", heard) is not None
+    """As a word of its own; the date and the time inside `2026-11-20T14:59:31.250Z` are such words too."""
+    return re.search(rf"(?:(?<!\w)|(?<=\dt)){re.escape(word)}(?:(?!\w)|(?=t\d))", heard) is not None
 
 
 def _sentences(text: str) -> list[str]:

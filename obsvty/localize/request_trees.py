@@ -133,6 +133,8 @@ def read_sample(
     )
     total = rows.num_rows
     chosen = range(total) if total <= sample else [i * total // sample for i in range(sample)]
+    if not total:
+        return Sample(requests=0, entries=())
     wanted = rows.take(list(chosen))
     ids = cast("list[str]", wanted["span_id"].to_pylist())
     spans = _read_spans(traces, cast("list[str]", wanted["trace_id"].to_pylist()), window)

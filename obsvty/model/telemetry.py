@@ -13,7 +13,7 @@ from obsvty.model.base import Window
 class Deployment:
     """The moment a service's revision or version changed in an environment, seen from telemetry.
 
-    `from_*` are empty for the first revision ever seen. A revision is what the resource said; it need not resolve in git.
+    `from_*` are empty for the first revision ever seen. A revision is what the resource said; git may not know it.
     """
 
     service: str

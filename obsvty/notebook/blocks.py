@@ -167,7 +167,7 @@ def _html_grid(grid: Grid) -> str:
     def cell(tag: str, column: str, text: str) -> str:
         side = "right" if column in grid.numeric else "left"
         wrap = "white-space:nowrap;font-variant-numeric:tabular-nums" if column in grid.numeric else ""
-        head = f"{_label()};background:{_SOFT};" if tag == "th" else "overflow-wrap:anywhere;"
+        head = f"{_label()};background:{_SOFT};" if tag == "th" else "overflow-wrap:break-word;"
         style = f"text-align:{side};padding:4px 10px;border-bottom:1px solid {_LINE};vertical-align:top;{head}{wrap}"
         scope = ' scope="col"' if tag == "th" else ""
         return f'<{tag}{scope} style="{style}">{_h(text)}</{tag}>'

@@ -108,7 +108,7 @@ def _cell(value: object) -> str:
         case float():
             return f"{value:,.3f}".rstrip("0").rstrip(".")
         case datetime():
-            text = value.isoformat(sep=" ", timespec="milliseconds")
+            text = value.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
         case list():
             text = ", ".join(f"{k}={v}" if (k, v) else "" for k, v in _pairs(value)) or str(value)
         case _:

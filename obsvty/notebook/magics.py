@@ -119,7 +119,7 @@ class ObsvtyMagics(Magics):
 
     def _status(self, _words: list[str]) -> Text:
         obs = session()
-        rows = [(name, int(getattr(obs, name).count().execute())) for name in (*NAMES[1:], "resources")]
+        rows = [(name, int(getattr(obs, name).count().to_pyarrow().as_py())) for name in (*NAMES[1:], "resources")]
         return Text("\n".join([f"data folder  {obs.data_dir}", *(f"{name:<11}{n:>10,}" for name, n in rows)]))
 
     def _investigate(self, words: list[str]) -> object:

@@ -1,7 +1,8 @@
 """What is looked at before a request is acknowledged: that it is OTLP, and that its spans have ids.
 
-After the acknowledgement bad bytes cannot be refused any more, so every request is parsed once by upb (0.8 us a span). Ids are
-read by a second parse that skips everything else (0.26 us a span): cheaper than one Python object a span.
+After the acknowledgement bad bytes cannot be refused any more, so every request is parsed once by upb (0.8
+us a span). Ids are read by a second parse that skips everything else (0.26 us a span): cheaper than one
+Python object a span.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from obsvty.errors import OtlpError
+from obsvty.otlp.columns import compute, first_column
 from obsvty.otlp.descriptors import request_class, span_ids_handler
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     from obsvty.model import Signal
+    from obsvty.otlp.columns import Column
 
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
@@ -33,8 +35,8 @@ _NO_SPAN = bytes(8)
 class CheckedRequest:
     """A request that may be stored.
 
-    `body` is what came in, or, where spans were rejected, what is left of it. `empty` is true when nothing is left to store.
-    `records` (spans, log records or metric points that are left) is 0 unless asked for.
+    `body` is what came in, or, where spans were rejected, what is left of it. `empty` is true when nothing
+    is left to store. `records` (spans, log records or metric points that are left) is 0 unless asked for.
     """
 
     body: bytes
@@ -116,13 +118,15 @@ def _bad_spans(request: ExportTraceServiceRequest, body: bytes) -> NDArray[np.bo
             ],
             np.bool_,
         )
-    scopes = cast("pa.ListArray", cast("pa.ListArray", batch.column(0)).values.field("scope_spans")).values
-    spans = cast("pa.ListArray", cast("pa.StructArray", scopes).field("spans")).values
+    scopes = first_column(batch).values.field("scope_spans").values
+    spans = scopes.field("spans").values
     return _invalid(spans.field("trace_id"), _NO_TRACE) | _invalid(spans.field("span_id"), _NO_SPAN)
 
 
-def _invalid(ids: pa.Array, zero: bytes) -> NDArray[np.bool_]:
-    wrong = pc.or_(pc.not_equal(pc.binary_length(ids), len(zero)), pc.equal(ids, pa.scalar(zero)))
+def _invalid(ids: Column, zero: bytes) -> NDArray[np.bool_]:
+    wrong = compute.or_(
+        compute.not_equal(compute.binary_length(ids), len(zero)), compute.equal(ids, pa.scalar(zero))
+    )
     return np.asarray(wrong).astype(np.bool_, copy=False)
 
 

@@ -1,13 +1,14 @@
 """OTLP requests into the canonical Arrow tables: one ptars call for many requests, then steps on whole columns.
 
-`ptars` is young, so two more ways stand behind it. When it refuses a batch, each request is tried alone; when it refuses
-one alone, `decode_slow` (upb and plain loops, 12 times slower) decides. Bytes that both refuse are not OTLP.
+`ptars` is young, so two more ways stand behind it. When it refuses a batch, each request is tried alone;
+when it refuses one alone, `decode_slow` (upb and plain loops, 12 times slower) decides. Bytes that both
+refuse are not OTLP.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pyarrow as pa
 
@@ -17,11 +18,13 @@ from obsvty.otlp.descriptors import handler
 from obsvty.store.schema import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from obsvty.model import Signal
 
 log = logging.getLogger(__name__)
+
+Decoder: TypeAlias = "Callable[[Signal, Sequence[bytes]], dict[str, pa.Table]]"
 
 _FLATTEN = {"traces": decode_traces.flatten, "logs": decode_logs.flatten, "metrics": decode_metrics.flatten}
 
@@ -34,14 +37,20 @@ def decode(signal: Signal, requests: Sequence[bytes]) -> Mapping[str, pa.Table]:
         requests: serialized `Export...ServiceRequest`s. Above 8,000 spans a call is cheapest.
 
     Returns:
-        `{signal: table, "resources": table}` with exactly the columns of `obsvty.store.schema`. Rows come in the order of
-        the requests (metric points by kind of metric within a batch); a resource is listed once.
+        `{signal: table, "resources": table}` with exactly the columns of `obsvty.store.schema`. Rows come
+        in the order of the requests (metric points by kind of metric within a batch); a resource is listed
+        once.
 
     Raises:
-        OtlpError: one of the requests is not OTLP. Nothing is returned then: call again with each request alone to learn
-            which, and to keep the others.
+        OtlpError: one of the requests is not OTLP. Nothing is returned then: call again with each
+            request alone to learn which, and to keep the others.
     """
-    tables = _decode_fast(signal, requests)
+    return decode_with(decode_fast, signal, requests)
+
+
+def decode_with(fast: Decoder, signal: Signal, requests: Sequence[bytes]) -> Mapping[str, pa.Table]:
+    """`decode` with `fast` in front of the plain way; what it refuses or panics on is tried request by request."""
+    tables = _attempt(fast, signal, requests)
     if tables is not None:
         return tables
     if len(requests) == 1:
@@ -50,7 +59,7 @@ def decode(signal: Signal, requests: Sequence[bytes]) -> Mapping[str, pa.Table]:
     parts: list[Mapping[str, pa.Table]] = []
     for position, request in enumerate(requests, 1):
         try:
-            parts.append(decode(signal, [request]))
+            parts.append(decode_with(fast, signal, [request]))
         except OtlpError as exc:
             raise OtlpError(
                 f"Request {position} of {len(requests)} is not an OTLP {signal} request.",
@@ -59,18 +68,25 @@ def decode(signal: Signal, requests: Sequence[bytes]) -> Mapping[str, pa.Table]:
     return _concat(signal, parts)
 
 
-def _decode_fast(signal: Signal, requests: Sequence[bytes]) -> dict[str, pa.Table] | None:
-    """The ptars way; None when it refuses."""
+def decode_fast(signal: Signal, requests: Sequence[bytes]) -> dict[str, pa.Table]:
+    """The ptars way alone.
+
+    Raises:
+        ValueError: ptars refuses the bytes; it can also panic, with a BaseException of pyo3.
+    """
+    return _FLATTEN[signal](handler(signal).list_to_record_batch(list(requests)))
+
+
+def _attempt(fast: Decoder, signal: Signal, requests: Sequence[bytes]) -> dict[str, pa.Table] | None:
+    """What `fast` makes of the requests; None when it refuses or panics."""
     from google.protobuf.message import DecodeError
 
     try:
-        return _FLATTEN[signal](handler(signal).list_to_record_batch(list(requests)))
+        return fast(signal, requests)
     except (ValueError, DecodeError, pa.ArrowException):
         return None
     except BaseException as exc:
-        if (
-            type(exc).__name__ != "PanicException"
-        ):  # pyo3's panic derives from BaseException and cannot be imported
+        if type(exc).__name__ != "PanicException":  # derives from BaseException, and cannot be imported
             raise
         return None
 
@@ -79,6 +95,6 @@ def _concat(signal: Signal, parts: Sequence[Mapping[str, pa.Table]]) -> dict[str
     rows = pa.concat_tables([part[signal] for part in parts])
     resources = pa.concat_tables([part["resources"] for part in parts])
     first: dict[str, int] = {}
-    for row, key in enumerate(resources["resource_id"].to_pylist()):
+    for row, key in enumerate(cast("list[str]", resources["resource_id"].to_pylist())):
         first.setdefault(key, row)
     return {signal: rows, "resources": resources.take(list(first.values())).cast(TABLES["resources"])}

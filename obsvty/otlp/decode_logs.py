@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
+from obsvty.otlp.columns import compute
 from obsvty.otlp.flatten import (
     attribute_map,
     build,
@@ -21,8 +20,6 @@ from obsvty.otlp.resources import Scopes
 from obsvty.store.schema import LOGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
 
@@ -30,20 +27,20 @@ def flatten(batch: pa.RecordBatch) -> dict[str, pa.Table]:
     """What ptars made of log requests, as `logs` and `resources`."""
     scopes = Scopes(batch, "scope_logs", "log_records")
     records = scopes.rows
-    field = cast("Callable[[str], pa.Array]", records.field)
-    attribute_lists = cast("pa.ListArray", field("attributes"))
+    field = records.field
+    attribute_lists = field("attributes")
     attributes = attribute_map(attribute_lists)
     observed = nanoseconds(field("observed_time_unix_nano"))
-    time = pc.coalesce(nanoseconds(field("time_unix_nano")), observed)
+    time = compute.coalesce(nanoseconds(field("time_unix_nano")), observed)
     columns = {
         "time": timestamps(time),
         "time_ns": time,
         "observed_time": timestamps(observed),
         "severity_number": field("severity_number"),
         "severity_text": optional_text(field("severity_text")),
-        "body": value_text(cast("pa.StructArray", field("body"))),
-        "trace_id": optional_hex_text(cast("pa.BinaryArray", field("trace_id")), 16),
-        "span_id": optional_hex_text(cast("pa.BinaryArray", field("span_id")), 8),
+        "body": value_text(field("body")),
+        "trace_id": optional_hex_text(field("trace_id"), 16),
+        "span_id": optional_hex_text(field("span_id"), 8),
         "event_name": optional_text(field("event_name")),
         "attributes": attributes,
         "flags": field("flags"),

@@ -1,7 +1,7 @@
-"""The plain way: upb objects and Python loops, one dictionary a row. 12 times slower than `decode`, and independent of it.
+"""The plain way: upb objects and Python loops, one dictionary a row. 12 times slower than `decode`, and independent.
 
-It decides when ptars refuses or panics on a request, and it is the oracle that tests hold `decode` against: it shares the
-tables of names in `normalize` with the fast way, but none of its steps.
+It decides when ptars refuses or panics on a request, and it is the oracle that tests hold `decode` against:
+it shares the tables of names in `normalize` with the fast way, but none of its steps.
 """
 
 from __future__ import annotations
@@ -231,8 +231,11 @@ def _values(point: Point, kind: str) -> Row:
         "zero_count": _int64(exponential.zero_count),
         "zero_threshold": exponential.zero_threshold,
     }
-    for side, buckets in (("positive", exponential.positive), ("negative", exponential.negative)):
-        if exponential.HasField(side):
+    for side, there, buckets in (
+        ("positive", exponential.HasField("positive"), exponential.positive),
+        ("negative", exponential.HasField("negative"), exponential.negative),
+    ):
+        if there:
             row[f"{side}_offset"] = buckets.offset
             row[f"{side}_bucket_counts"] = [_int64(count) for count in buckets.bucket_counts]
     return row
@@ -357,7 +360,7 @@ def _arrow_text(number: float) -> str:
     """Arrow's own text of a double ("1e+300", "0"), so that both ways store the same."""
     if number.is_integer() and abs(number) < 1e10:
         return "-0" if number == 0 and math.copysign(1, number) < 0 else str(int(number))
-    return cast("str", pa.scalar(number, pa.float64()).cast(pa.string()).as_py())
+    return pa.scalar(number, pa.float64()).cast(pa.string()).as_py()
 
 
 def _time(nanos: int) -> int | None:

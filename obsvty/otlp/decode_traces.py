@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from obsvty.otlp.columns import compute, struct_lists
 from obsvty.otlp.flatten import (
     attribute_map,
     build,
     hex_text,
-    list_of,
     nanoseconds,
     optional_hex_text,
     optional_text,
@@ -24,35 +23,37 @@ from obsvty.otlp.resources import Scopes
 from obsvty.store.schema import TRACES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from obsvty.otlp.columns import Column
 
 
 def flatten(batch: pa.RecordBatch) -> dict[str, pa.Table]:
     """What ptars made of trace requests, as `traces` and `resources`."""
     scopes = Scopes(batch, "scope_spans", "spans")
     spans = scopes.rows
-    field = cast("Callable[[str], pa.Array]", spans.field)
-    attribute_lists = cast("pa.ListArray", field("attributes"))
+    field = spans.field
+    attribute_lists = field("attributes")
     attributes = attribute_map(attribute_lists)
-    status = cast("pa.StructArray", field("status"))
+    status = field("status")
     start = nanoseconds(field("start_time_unix_nano"))
     end = nanoseconds(field("end_time_unix_nano"))
     kinds = small_int(field("kind"))
     columns = {
-        "trace_id": hex_text(cast("pa.BinaryArray", field("trace_id"))),
-        "span_id": hex_text(cast("pa.BinaryArray", field("span_id"))),
-        "parent_span_id": optional_hex_text(cast("pa.BinaryArray", field("parent_span_id")), 8),
+        "trace_id": hex_text(field("trace_id")),
+        "span_id": hex_text(field("span_id")),
+        "parent_span_id": optional_hex_text(field("parent_span_id"), 8),
         "trace_state": optional_text(field("trace_state")),
         "name": field("name"),
         "kind": kinds,
         "start_time": timestamps(start),
         "start_ns": start,
-        "duration_ns": pc.subtract(end, start),  # NULL when either is; both are < 2^63, so it cannot wrap
-        "status_code": small_int(pc.fill_null(status.field("code"), 0)),
-        "status_message": pc.fill_null(status.field("message"), ""),
+        "duration_ns": compute.subtract(
+            end, start
+        ),  # NULL when either is; both are < 2^63, so it cannot wrap
+        "status_code": small_int(compute.fill_null(status.field("code"), 0)),
+        "status_message": compute.fill_null(status.field("message"), ""),
         "attributes": attributes,
-        "events": _events(cast("pa.ListArray", field("events"))),
-        "links": _links(cast("pa.ListArray", field("links"))),
+        "events": _events(field("events")),
+        "links": _links(field("links")),
     }
     for name in ("flags", "dropped_attributes_count", "dropped_events_count", "dropped_links_count"):
         columns[name] = field(name)
@@ -61,33 +62,31 @@ def flatten(batch: pa.RecordBatch) -> dict[str, pa.Table]:
     return {"traces": build(TRACES, columns, len(spans)), "resources": scopes.resources}
 
 
-def _events(lists: pa.ListArray) -> pa.Array:
-    events = cast("pa.StructArray", lists.values)
-    kind = TRACES.field("events").type
-    rows = pa.StructArray.from_arrays(
+def _events(lists: Column) -> Column:
+    events = lists.values
+    return struct_lists(
+        lists,
+        TRACES.field("events").type,
         [
             timestamps(nanoseconds(events.field("time_unix_nano"))),
             events.field("name"),
-            attribute_map(cast("pa.ListArray", events.field("attributes"))),
+            attribute_map(events.field("attributes")),
             events.field("dropped_attributes_count"),
         ],
-        fields=list(kind.value_type),
     )
-    return list_of(lists, rows, kind)
 
 
-def _links(lists: pa.ListArray) -> pa.Array:
-    links = cast("pa.StructArray", lists.values)
-    kind = TRACES.field("links").type
-    rows = pa.StructArray.from_arrays(
+def _links(lists: Column) -> Column:
+    links = lists.values
+    return struct_lists(
+        lists,
+        TRACES.field("links").type,
         [
-            hex_text(cast("pa.BinaryArray", links.field("trace_id"))),
-            hex_text(cast("pa.BinaryArray", links.field("span_id"))),
+            hex_text(links.field("trace_id")),
+            hex_text(links.field("span_id")),
             optional_text(links.field("trace_state")),
-            attribute_map(cast("pa.ListArray", links.field("attributes"))),
+            attribute_map(links.field("attributes")),
             links.field("flags"),
             links.field("dropped_attributes_count"),
         ],
-        fields=list(kind.value_type),
     )
-    return list_of(lists, rows, kind)

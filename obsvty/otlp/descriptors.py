@@ -1,9 +1,10 @@
 """Wire-compatible, non-recursive copies of the OTLP messages, made from the official descriptors at first use.
 
-`ptars` turns a recursive message into one opaque binary column. Only `AnyValue` is recursive, through its array and its
-key-value list: declared as `bytes` (the same wire type), they become binary cells and everything else flat columns.
-Enums are declared as `int32`, so that a number newer than our descriptors survives. Because the copies are made from the
-installed `opentelemetry-proto`, a field that OTLP adds is parsed without a change here.
+`ptars` turns a recursive message into one opaque binary column. Only `AnyValue` is recursive, through its
+array and its key-value list: declared as `bytes` (the same wire type), they become binary cells and
+everything else flat columns. Enums are declared as `int32`, so that a number newer than our descriptors
+survives. Because the copies are made from the installed `opentelemetry-proto`, a field that OTLP adds is
+parsed without a change here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from obsvty.model import Signal
 
 RECURSIVE: Final = frozenset({"ArrayValue", "KeyValueList"})
-# *_strindex belong to the profiles signal ("treat as absent" elsewhere); entity references repeat resource attributes' keys
+# *_strindex belong to the profiles signal ("treat as absent" elsewhere); entity references repeat resource
+# attributes' keys
 LEFT_OUT: Final = frozenset(
     {"AnyValue.string_value_strindex", "KeyValue.key_strindex", "Resource.entity_refs"}
 )
@@ -64,7 +66,7 @@ def request_class(signal: Signal) -> type[Message]:
 @cache
 def flat_descriptor(signal: Signal) -> Descriptor:
     """The request of a signal with `AnyValue`'s two recursive fields as bytes."""
-    return _copy(request_class(signal).DESCRIPTOR, f"obsvty.flat.{signal}", only=None)
+    return _copy(_descriptor(signal), f"obsvty.flat.{signal}", only=None)
 
 
 @cache
@@ -76,7 +78,11 @@ def handler(signal: Signal) -> Handler:
 @cache
 def span_ids_handler() -> Handler:
     """A ptars handler that reads trace and span ids and skips the rest."""
-    return _handler(_copy(request_class("traces").DESCRIPTOR, "obsvty.flat.span_ids", only=_IDS_ONLY))
+    return _handler(_copy(_descriptor("traces"), "obsvty.flat.span_ids", only=_IDS_ONLY))
+
+
+def _descriptor(signal: Signal) -> Descriptor:
+    return cast("Descriptor", request_class(signal).DESCRIPTOR)  # upb's own class has the same interface
 
 
 def _handler(descriptor: Descriptor) -> Handler:

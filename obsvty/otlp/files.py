@@ -1,7 +1,8 @@
 """OTLP files of every common form, as a stream of requests.
 
-A file is one protobuf request, protobuf requests with a varint length before each, one OTLP/JSON object, or JSON lines (what
-the Collector's file exporter writes); any of them plain, gzip or zstd. What it is, is found out from its bytes, not its name.
+A file is one protobuf request, protobuf requests with a varint length before each, one OTLP/JSON object, or
+JSON lines (what the Collector's file exporter writes); any of them plain, gzip or zstd. What it is, is
+found out from its bytes, not its name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from obsvty.errors import OtlpError, StoreOverloaded
 from obsvty.otlp.check import check_request, parse
 from obsvty.otlp.json import load_object, object_to_request, signals_of
-from obsvty.otlp.streams import Stream
 from obsvty.otlp.sniff import MAX_VARINT, framing, is_request, looks_like_json, read_varint, signal_of_request
+from obsvty.otlp.streams import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +52,9 @@ def read_requests(path: Path, signal: Signal | None = None) -> Iterator[tuple[Si
         signal: which signal it holds; default: the file's name (`.traces.`, `.logs.`, `.metrics.`), else its content.
 
     Raises:
-        OtlpError: the file is cut off, is not OTLP, cannot be read, or does not tell its signal. Requests before the bad
-            place have been given out by then. The message names the file and the line or byte, never what stands there.
+        OtlpError: the file is cut off, is not OTLP, cannot be read, or does not tell its signal. Requests
+            before the bad place have been given out by then. The message names the file and the line or byte, never
+            what stands there.
     """
     for where, found, body in _read(path, signal, lambda _: None):
         try:
@@ -221,7 +223,9 @@ def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterato
     if stream.peek(1) == b"\n":  # the tag of field 1: one request, unless its lengths do not add up
         body = stream.rest()
         frame = framing(body)
-        length_of_ten = body[1:2] == b"\n"  # 0A 0A: also how a first request of ten bytes begins, with its length
+        length_of_ten = (
+            body[1:2] == b"\n"
+        )  # 0A 0A: also how a first request of ten bytes begins, with its length
         if frame == "one" and (not length_of_ten or is_request(body)):
             yield "byte 0", wanted or _signal_in(path, "byte 0", body), body
             return

@@ -1,6 +1,5 @@
 """OTLP over gRPC: three methods on raw bytes. A request is answered when it is durable."""
 
-
 from __future__ import annotations
 
 import logging
@@ -86,7 +85,7 @@ class GrpcReceiver:
                 0,
             ),  # else a second server would share the port, and each get half of the calls
         ]
-        server = grpc.server(pool, handlers=(_handler(self._put, self._token),), options=options)
+        server = grpc.server(pool, handlers=[_handler(self._put, self._token)], options=options)
         try:
             if self._tls is None:
                 self.port = server.add_insecure_port(self._address)
@@ -137,14 +136,16 @@ def _handler(put: Put, token: str | None) -> grpc.GenericRpcHandler:
     def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "A bearer token is needed.")
 
-    def method(signal: Signal) -> grpc.RpcMethodHandler:
+    def method(signal: Signal) -> grpc.RpcMethodHandler[bytes, bytes]:
         return grpc.unary_unary_rpc_method_handler(lambda body, context: export(signal, body, context))
 
     exports = {name: method(signal) for name, signal in METHODS.items()}
     refusal = grpc.unary_unary_rpc_method_handler(refuse)
 
     class Handler(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        def service(
+            self, handler_call_details: grpc.HandlerCallDetails
+        ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
             found = exports.get(handler_call_details.method)
             if found is None or token is None:
                 return found  # None is UNIMPLEMENTED

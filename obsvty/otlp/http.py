@@ -1,5 +1,4 @@
-"""OTLP over HTTP: a raw ASGI application in uvicorn, in a thread of its own. A request is answered when it is durable."""
-
+"""OTLP over HTTP: a raw ASGI application in uvicorn, in its own thread. Answered means durable."""
 
 from __future__ import annotations
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _START_S = 10.0
+# Longer than exporters wait between two requests (5 s for spans, 60 s for metrics), which else find a closed connection
+_KEEP_ALIVE_S = 75
 
 
 class HttpReceiver:
@@ -90,6 +91,7 @@ class HttpReceiver:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 ssl_certfile=cert,
                 ssl_keyfile=key,
             )

@@ -34,6 +34,7 @@ _CONTENT_TYPES: Final[dict[Format, bytes]] = {
     "json": b"application/json",
 }
 _ENCODINGS: Final[dict[str, Encoding]] = {"": "", "identity": "", "gzip": "gzip", "zstd": "zstd"}
+_DRAINED: Final = 4  # how many times the limit is read of a body that is too large
 _BUFFERED: Final = 4  # bodies being received may take this many times the limit of one, together
 
 
@@ -119,24 +120,33 @@ class HttpApp:
 
     async def _handle(self, post: _Post, headers: Mapping[str, str], receive_event: Receive) -> bytes:
         declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            raise self._too_large()
+        too_large = declared.isdecimal() and int(declared) > self._max_bytes
+        if too_large and "expect" in headers:
+            raise self._too_large()  # the client waits for our word before it sends
         chunks: list[bytes] = []
         size = 0
         try:
             async for chunk in _chunks(receive_event):
                 size += len(chunk)
+                too_large = too_large or size > self._max_bytes
+                if too_large:
+                    # Read on for a while, into nothing: most clients look for the answer only after they have sent all
+                    self._buffered -= sum(map(len, chunks))
+                    chunks.clear()
+                    if size > _DRAINED * self._max_bytes:
+                        break
+                    continue
                 self._buffered += len(chunk)
-                if size > self._max_bytes:
-                    raise self._too_large()
+                chunks.append(chunk)
                 if self._buffered > _BUFFERED * self._max_bytes:
                     raise _later("Too many requests are being received.")
-                chunks.append(chunk)
+            if too_large:
+                raise self._too_large()
             work = asyncio.get_running_loop().run_in_executor(self._pool, self._store, post, chunks)
             # Shielded: a client that goes away does not make an answerable request half done
             return await asyncio.shield(work)
         finally:
-            self._buffered -= size
+            self._buffered -= sum(map(len, chunks))
 
     def _store(self, post: _Post, chunks: list[bytes]) -> bytes:
         """In a worker thread: inflate, translate, validate, store; the body of the answer."""

@@ -1,9 +1,9 @@
 """OTLP/JSON into the same request as protobuf bytes.
 
-OTLP's JSON is not protobuf's: ids are hex instead of base64, enums are numbers (names are taken as well), unknown fields are
-ignored, and keys are lowerCamelCase only. Hence an own walk, driven by the official descriptors, over what orjson parsed.
+OTLP's JSON is not protobuf's: ids are hex instead of base64, enums are numbers (names are taken as well),
+unknown fields are ignored, and keys are lowerCamelCase only. Hence an own walk, driven by the official
+descriptors, over what orjson parsed.
 """
-
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ def _read(message: Message, field: _Field, key: str, value: object) -> Scalar:
     try:
         return field.scalar(value)
     except (ValueError, TypeError, OverflowError) as exc:
-        raise OtlpError(f"{message.DESCRIPTOR.name}.{key} holds a value of the wrong kind.", hint=_HINT) from exc
+        raise OtlpError(
+            f"{message.DESCRIPTOR.name}.{key} holds a value of the wrong kind.", hint=_HINT
+        ) from exc
 
 
 def _reader(field: FieldDescriptor) -> Callable[[object], Scalar]:
@@ -157,7 +159,8 @@ def _reader(field: FieldDescriptor) -> Callable[[object], Scalar]:
     if field.type in (field.TYPE_DOUBLE, field.TYPE_FLOAT):
         return _read_double
     signed = field.type in (
-        field.TYPE_INT64, field.TYPE_SINT64, field.TYPE_SFIXED64, field.TYPE_INT32, field.TYPE_SINT32, field.TYPE_SFIXED32,
+        field.TYPE_INT64, field.TYPE_SINT64, field.TYPE_SFIXED64,
+        field.TYPE_INT32, field.TYPE_SINT32, field.TYPE_SFIXED32,
     )  # fmt: skip
     bits = 64 if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64) else 32
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else (0, 2**bits)

@@ -1,8 +1,8 @@
 """Old and new semantic-convention names into one vocabulary of promoted columns.
 
-Instrumentation libraries change names between releases, and one trace can hold both vocabularies: whatever a library says,
-the same fact ends in the same column. A new name wins over an old one; of a doubled key the first counts; an unset value is
-as good as no key. The attributes themselves stay as sent.
+Instrumentation libraries change names between releases, and one trace can hold both vocabularies: whatever
+a library says, the same fact ends in the same column. A new name wins over an old one; of a doubled key the
+first counts; an unset value is as good as no key. The attributes themselves stay as sent.
 
 The tables below are the only place where names are mapped (semantic-conventions 1.44, deprecated lists included).
 """
@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from obsvty.otlp.columns import column, compute, nulls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-# Column -> attribute names, the strongest first. Plain look-ups; what needs more than a look-up is in the functions below.
+    from obsvty.otlp.columns import Column
+
+# Column -> attribute names, the strongest first. Plain look-ups; what needs more than a look-up is in the
+# functions below.
 SPAN_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "http_method": ("http.request.method", "http.method"),
     "http_route": ("http.route",),
@@ -48,8 +52,8 @@ RESOURCE_NAMES: Final[dict[str, tuple[str, ...]]] = {
         "org.opencontainers.image.revision",
     ),
 }
-# Where a call goes, or where a request arrived: (host, port) pairs, the strongest first. `net.peer` is the other side, so
-# on a server span it is the client, not the host that was asked.
+# Where a call goes, or where a request arrived: (host, port) pairs, the strongest first. `net.peer` is the
+# other side, so on a server span it is the client, not the host that was asked.
 HOST_NAMES: Final = (("server.address", "server.port"), ("http.host", ""))
 CLIENT_HOST_NAMES: Final = (("net.peer.name", "net.peer.port"), ("net.peer.ip", "net.peer.port"))
 SERVER_HOST_NAMES: Final = (("net.host.name", "net.host.port"), ("http.server_name", "net.host.port"))
@@ -63,9 +67,9 @@ _NO_TEXT: Final = pa.scalar(None, pa.string())
 
 
 class Attributes:
-    """One batch of attribute maps, indexed for look-ups by key: a dictionary of the keys once, then integer compares."""
+    """One batch of attribute maps, indexed for look-ups: a dictionary of the keys once, then integer compares."""
 
-    def __init__(self, maps: pa.MapArray, row_of: NDArray[np.int64]) -> None:
+    def __init__(self, maps: Column, row_of: NDArray[np.int64]) -> None:
         """Args: the maps, and for each of their entries the row it is in."""
         self._rows = len(maps)
         self._row_of = row_of
@@ -73,17 +77,17 @@ class Attributes:
         keys = maps.keys.dictionary_encode()
         self._codes = np.asarray(keys.indices)
         self._code = {key: code for code, key in enumerate(cast("list[str]", keys.dictionary.to_pylist()))}
-        self._missing = np.asarray(self._items.is_null()) if self._items.null_count else None
+        self._missing = np.asarray(self._items.is_null(), np.bool_) if self._items.null_count else None
 
     def has(self, key: str) -> bool:
         """Whether any row has the key."""
         return key in self._code
 
-    def first(self, *names: str) -> pa.Array:
+    def first(self, *names: str) -> Column:
         """For each row the value of the first of `names` that it has, as text, else NULL."""
         known = [self._code[name] for name in names if name in self._code]
         if not known:
-            return pa.nulls(self._rows, pa.string())
+            return nulls(self._rows, pa.string())
         take = np.full(self._rows, -1, np.int64)
         for code in reversed(known):  # weakest first, so that the strongest overwrites
             entries = np.flatnonzero(self._codes == code)
@@ -91,29 +95,29 @@ class Attributes:
                 entries = entries[~self._missing[entries]]
             backwards = entries[::-1]  # so that the first of doubled keys is written last
             take[self._row_of[backwards]] = backwards
-        return self._items.take(pa.array(take, mask=take < 0))
+        return self._items.take(column(take, mask=take < 0))
 
 
-def span_columns(attributes: Attributes, kinds: pa.Array) -> dict[str, pa.Array]:
+def span_columns(attributes: Attributes, kinds: Column) -> dict[str, Column]:
     """The promoted columns of spans; `kinds` are OTLP's span kinds, one a row."""
     columns = {column: attributes.first(*names) for column, names in SPAN_NAMES.items()}
     columns["http_status"] = number(columns["http_status"])
     new, old = (_url_parts(attributes, name) for name in ("url.full", "http.url"))
-    columns["url_host"] = pc.coalesce(new[0], old[0], _host(attributes, kinds))
-    columns["url_path"] = pc.coalesce(
+    columns["url_host"] = compute.coalesce(new[0], old[0], _host(attributes, kinds))
+    columns["url_path"] = compute.coalesce(
         new[1], attributes.first("url.path"), old[1], _extract(attributes.first("http.target"), _PATH, "path")
     )
     return columns | code_columns(attributes)
 
 
-def code_columns(attributes: Attributes) -> dict[str, pa.Array]:
+def code_columns(attributes: Attributes) -> dict[str, Column]:
     """Where in the code: file as sent, line (int32), function with its namespace."""
     columns = {column: attributes.first(*names) for column, names in CODE_NAMES.items()}
     columns["code_line"] = number(columns["code_line"])
     if attributes.has("code.function"):
         function, namespace = attributes.first("code.function"), attributes.first("code.namespace")
-        qualified = pc.binary_join_element_wise(namespace, function, ".")  # NULL when either is
-        columns["code_function"] = pc.coalesce(columns["code_function"], qualified, function)
+        qualified = compute.binary_join_element_wise(namespace, function, ".")  # NULL when either is
+        columns["code_function"] = compute.coalesce(columns["code_function"], qualified, function)
     return columns
 
 
@@ -138,44 +142,47 @@ def revision_in_version(version: str) -> str | None:
     return match[1]
 
 
-def number(text: pa.Array) -> pa.Array:
+def number(text: Column) -> Column:
     """Text of 1 to 9 digits as int32, anything else NULL."""
     if text.null_count == len(text):
-        return pa.nulls(len(text), pa.int32())
-    return pc.cast(
-        pc.if_else(pc.match_substring_regex(text, _PLAIN_NUMBER.pattern), text, _NO_TEXT), pa.int32()
+        return nulls(len(text), pa.int32())
+    return compute.cast(
+        compute.if_else(compute.match_substring_regex(text, _PLAIN_NUMBER.pattern), text, _NO_TEXT),
+        pa.int32(),
     )
 
 
-def _host(attributes: Attributes, kinds: pa.Array) -> pa.Array:
-    def joined(pairs: tuple[tuple[str, str], ...]) -> list[pa.Array]:
+def _host(attributes: Attributes, kinds: Column) -> Column:
+    def joined(pairs: tuple[tuple[str, str], ...]) -> list[Column]:
         return [_with_port(attributes, host, port) for host, port in pairs if attributes.has(host)]
 
     hosts = joined(HOST_NAMES)
     server, client = joined(SERVER_HOST_NAMES), joined(CLIENT_HOST_NAMES)
     if server or client:
-        is_server = pc.is_in(kinds, value_set=pa.array(SERVER_KINDS, kinds.type))
-        none = pa.nulls(len(kinds), pa.string())
-        hosts.append(pc.if_else(is_server, pc.coalesce(*server, none), pc.coalesce(*client, none)))
-    return pc.coalesce(*hosts, pa.nulls(len(kinds), pa.string()))
+        is_server = compute.is_in(kinds, value_set=column(SERVER_KINDS, kinds.type))
+        none = nulls(len(kinds), pa.string())
+        hosts.append(
+            compute.if_else(is_server, compute.coalesce(*server, none), compute.coalesce(*client, none))
+        )
+    return compute.coalesce(*hosts, nulls(len(kinds), pa.string()))
 
 
-def _with_port(attributes: Attributes, host_name: str, port_name: str) -> pa.Array:
+def _with_port(attributes: Attributes, host_name: str, port_name: str) -> Column:
     host = attributes.first(host_name)
     if not port_name or not attributes.has(port_name):
         return host
     port = attributes.first(port_name)
-    return pc.coalesce(pc.binary_join_element_wise(host, port, ":"), host)
+    return compute.coalesce(compute.binary_join_element_wise(host, port, ":"), host)
 
 
-def _url_parts(attributes: Attributes, name: str) -> tuple[pa.Array, pa.Array]:
+def _url_parts(attributes: Attributes, name: str) -> tuple[Column, Column]:
     url = attributes.first(name)
     return _extract(url, URL, "host"), _extract(url, URL, "path")
 
 
-def _extract(text: pa.Array, pattern: str, group: str) -> pa.Array:
+def _extract(text: Column, pattern: str, group: str) -> Column:
     """A named group of the pattern, NULL where it does not match or is empty."""
     if text.null_count == len(text):
         return text
-    part = pc.extract_regex(text, pattern).field(group)
-    return pc.if_else(pc.and_(text.is_valid(), pc.not_equal(part, "")), part, _NO_TEXT)
+    part = compute.extract_regex(text, pattern).field(group)
+    return compute.if_else(compute.and_(text.is_valid(), compute.not_equal(part, "")), part, _NO_TEXT)

@@ -7,7 +7,7 @@ import secrets
 import ssl
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from obsvty.errors import ObsvtyError, OtlpError, ReceiverError, StoreError, StoreOverloaded
+from obsvty.errors import ObsvtyError, OtlpError, ReceiverError, StoreOverloaded
 from obsvty.otlp.check import CheckedRequest, check_request
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ def receive(put: Put, signal: Signal, body: bytes) -> CheckedRequest:
         OtlpError: the bytes are not OTLP; the sender must not try again.
         NotStored: anything else; the sender should try again, because the other answers make it drop the data.
     """
-    checked = check_request(signal, body)
-    if checked.empty:
-        return checked
     try:
-        put(signal, checked.body)
+        checked = check_request(signal, body)
+        if not checked.empty:
+            put(signal, checked.body)
     except OtlpError:
         raise
     except StoreOverloaded as exc:
         raise NotStored("Too much is waiting to be written.") from exc
-    except (StoreError, ObsvtyError) as exc:
+    except ObsvtyError as exc:
         log.warning("A request of %s could not be stored: %s", signal, exc)
         raise NotStored("The store cannot be written now.") from exc
     except Exception as exc:
+        # Uncaught it would be UNKNOWN or 500, after which exporters drop the data: our mistake, their loss
         log.exception("A request of %s could not be stored", signal)
         raise NotStored("The store cannot be written now.") from exc
     return checked

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import pyarrow as pa
 
+from obsvty.otlp.columns import column, first_column
 from obsvty.otlp.flatten import attribute_map, build, map_rows, optional_text, parents
 from obsvty.otlp.normalize import RESOURCE_NAMES, resource_columns
 from obsvty.store.schema import RESOURCES
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from obsvty.otlp.columns import Column
 
 Pairs = list[tuple[str, str | None]]
 _COLUMNS: Final = (*RESOURCE_NAMES, "resource_id")
@@ -33,51 +36,50 @@ class Scopes:
 
     def __init__(self, batch: pa.RecordBatch, scope_lists: str, rows: str) -> None:
         """Args: what ptars returned, and the names of the two lists, e.g. "scope_spans" and "spans"."""
-        resources = cast("pa.StructArray", cast("pa.ListArray", batch.column(0)).values)
-        scope_list = cast("pa.ListArray", resources.field(scope_lists))
-        self._scopes = cast("pa.StructArray", scope_list.values)
+        resources = first_column(batch).values
+        scope_list = resources.field(scope_lists)
+        self._scopes = scope_list.values
         self._resource_of_scope = parents(scope_list)
         self._resource_urls = optional_text(resources.field("schema_url"))
-        resource = cast("pa.StructArray", resources.field("resource"))
-        self.row_list = cast("pa.ListArray", self._scopes.field(rows))
-        self.rows = cast("pa.StructArray", self.row_list.values)
+        resource = resources.field("resource")
+        self.row_list = self._scopes.field(rows)
+        self.rows = self.row_list.values
 
-        attributes = attribute_map(cast("pa.ListArray", resource.field("attributes")))
+        attributes = attribute_map(resource.field("attributes"))
         dropped = cast("list[int | None]", resource.field("dropped_attributes_count").to_pylist())
         columns: dict[str, list[str | None]] = {name: [] for name in _COLUMNS}
         known: dict[str, tuple[Pairs, int]] = {}
         for pairs, count in zip(cast("list[Pairs | None]", attributes.to_pylist()), dropped, strict=True):
             key = resource_id(pairs or [])
             known.setdefault(key, (pairs or [], count or 0))
-            values = resource_columns(
-                dict(reversed(pairs or []))
-            )  # reversed: the first of doubled keys stays
+            first_of_doubled = dict(reversed(pairs or []))
+            values = resource_columns(first_of_doubled)
             for name in RESOURCE_NAMES:
                 columns[name].append(values[name])
             columns["resource_id"].append(key)
-        self._columns = {name: pa.array(column, pa.string()) for name, column in columns.items()}
+        self._columns = {name: column(texts, pa.string()) for name, texts in columns.items()}
         self.resources = build(
             RESOURCES,
             {
-                "resource_id": pa.array(list(known), pa.string()),
-                "attributes": pa.array(
+                "resource_id": column(list(known), pa.string()),
+                "attributes": column(
                     [pairs for pairs, _ in known.values()], RESOURCES.field("attributes").type
                 ),
-                "dropped_attributes_count": pa.array([count for _, count in known.values()], pa.uint32()),
+                "dropped_attributes_count": column([count for _, count in known.values()], pa.uint32()),
             },
             len(known),
         )
 
-    def columns(self, scope_of: NDArray[np.int64]) -> dict[str, pa.Array]:
+    def columns(self, scope_of: NDArray[np.int64]) -> dict[str, Column]:
         """The resource and scope columns of rows that lie in these scopes."""
-        resource_of = pa.array(self._resource_of_scope[scope_of])
-        scopes = pa.array(scope_of)
-        scope = cast("pa.StructArray", self._scopes.field("scope"))
-        columns = {name: column.take(resource_of) for name, column in self._columns.items()}
+        resource_of = column(self._resource_of_scope[scope_of])
+        scopes = column(scope_of)
+        scope = self._scopes.field("scope")
+        columns = {name: values.take(resource_of) for name, values in self._columns.items()}
         columns["resource_schema_url"] = self._resource_urls.take(resource_of)
         columns["scope_name"] = optional_text(scope.field("name")).take(scopes)
         columns["scope_version"] = optional_text(scope.field("version")).take(scopes)
-        maps = attribute_map(cast("pa.ListArray", scope.field("attributes")))
+        maps = attribute_map(scope.field("attributes"))
         columns["scope_attributes"] = map_rows(maps, scope_of)
         columns["scope_schema_url"] = optional_text(self._scopes.field("schema_url")).take(scopes)
         return columns

@@ -1,7 +1,7 @@
 """What some bytes are: JSON or protobuf, one request or several, and which of the three signals.
 
-The three requests look alike on the wire (resource 1, scope 2, record 2), so the records decide: their fields have different
-types under the same numbers, and upb puts a field of the wrong type aside.
+The three requests look alike on the wire (resource 1, scope 2, record 2), so the records decide: their
+fields have different types under the same numbers, and upb puts a field of the wrong type aside.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _BOM: Final = b"\xef\xbb\xbf"
 def looks_like_json(head: bytes) -> bool:
     """Whether a file that begins so is JSON.
 
-    A protobuf request begins with 0x0A, which is a newline in JSON; and 0x7B, an opening brace, can be the length 123 of a
-    first request. What follows the brace tells them apart.
+    A protobuf request begins with 0x0A, which is a newline in JSON; and 0x7B, an opening brace, can be the
+    length 123 of a first request. What follows the brace tells them apart.
     """
     text = head.removeprefix(_BOM).lstrip()
     if not text.startswith((b"{", b"[")):
         return False
     following = text[1:].lstrip()
-    return not following or following[:1] in b'"}{]0123456789-tfn' 
+    return not following or following[:1] in b'"}{]0123456789-tfn'
 
 
 def framing(body: bytes) -> Literal["one", "cut off", "other"]:

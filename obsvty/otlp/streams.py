@@ -31,14 +31,17 @@ class Stream:
         self.only_blank_before = True
 
     def peek(self, size: int) -> bytes:
+        """The next bytes, which stay."""
         self._fill(size)
         return bytes(self._buffer[:size])
 
     def take(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
         self._fill(size)
         return self._cut(min(size, len(self._buffer)))
 
     def line(self) -> bytes:
+        """Up to and with the next newline, or what is left."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
@@ -47,11 +50,13 @@ class Stream:
         return self._cut(end + 1)
 
     def rest(self) -> bytes:
+        """All that is left."""
         while self._more():
             pass
         return self._cut(len(self._buffer))
 
     def push_back(self, data: bytes) -> None:
+        """Give back what was taken last."""
         self._buffer[:0] = data
         self.position -= len(data)
 

@@ -181,23 +181,18 @@ class GitHubProvider(GitProvider):
             ) from exc
 
     def _connect(self) -> Repository:
-        from github import Auth, Github, GithubRetry
+        from github.Repository import Repository
+
+        from obsvty.plugins.github_requests import recorded_requester
 
         if not _NAME.fullmatch(self.config.repository):
             raise RepositoryMissing(
                 "The repository's name is not OWNER/NAME.", hint="Set [git] repo to OWNER/NAME for GitHub."
             )
-        token = self.config.token
-        client = Github(
-            auth=Auth.Token(token.get_secret_value()) if token is not None else None,
-            base_url=self.config.base_url or "https://api.github.com",
-            timeout=max(1, round(self.config.timeout_s)),
-            retry=GithubRetry(total=_RETRIES, secondary_rate_wait=1, backoff_factor=0.2),
-            per_page=100,
-            user_agent="obsvty",
-            seconds_between_requests=None,
-        )
-        return client.get_repo(self.config.repository)
+        requester = recorded_requester(self.config)
+        found = Repository(requester, url=f"/repos/{self.config.repository}")
+        found.complete()
+        return found
 
 
 def _listed(repository: Repository, base: str, head: str, limit: int) -> list[github.Commit.Commit]:

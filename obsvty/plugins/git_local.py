@@ -6,16 +6,14 @@ pager, external diff, text conversion or network is used, and configuration outs
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import ClassVar, Final
 
-from obsvty.errors import RepositoryError, RepositoryMissing, RevisionUnknown
+from obsvty.errors import RevisionUnknown
 from obsvty.model import Commit
+from obsvty.plugins.git_command import GitCommand
 from obsvty.ports.git import GitConfig, GitProvider
 
 _HASH: Final = re.compile(r"[0-9a-fA-F]{7,40}")
@@ -27,17 +25,6 @@ _MAX_DIFF_BYTES: Final = 4 << 20  # vendored trees and generated files say nothi
 _DIFFS_AT_ONCE: Final = 400  # one process for many: about 1 ms a commit instead of 8
 _MAX_IGNORED: Final = 300  # revisions of .git-blame-ignore-revs that are passed on
 
-_SETTINGS: Final = (
-    "core.quotePath=false",
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.attributesFile=/dev/null",
-    "log.showSignature=false",
-    "protocol.allow=never",  # a partial clone must not start to fetch
-    "color.ui=false",
-    "blame.ignoreRevsFile=",
-    "i18n.logOutputEncoding=UTF-8",
-)
 _DIFF_OPTIONS: Final = (
     "-U3",
     "-M",
@@ -62,16 +49,19 @@ class LocalGitProvider(GitProvider):
 
     def __init__(self, config: GitConfig) -> None:
         super().__init__(config)
-        self._git_dir: Path | None = None
+        self._git = GitCommand(config.repository, timeout_s=config.timeout_s)
         self._listed: dict[str, int] = {}
         self._order: list[str] = []
         self._diffs: dict[str, str] = {}
+        self._found: set[str] = set()  # full revisions that resolved before: they cannot change
         self._trees: dict[str, dict[str, tuple[str, int]]] = {}
         self._ignored: dict[str, tuple[str, ...]] = {}
 
     def resolve(self, revision: str) -> str:
         """See `GitProvider.resolve`. A hash wins over a tag of the same spelling, a tag over a branch."""
         revision = revision.strip()
+        if revision in self._found:
+            return revision
         names: list[str] = []
         if _HASH.fullmatch(revision):
             names.append(revision.lower())
@@ -80,15 +70,16 @@ class LocalGitProvider(GitProvider):
         elif _REF.fullmatch(revision):
             names += [f"refs/{kind}/{revision}" for kind in ("tags", "heads", "remotes/origin")]
         if not names:
-            self._directory()
+            self._git.directory()
             raise RevisionUnknown(
                 "The revision is not a commit hash, tag or branch name.",
                 hint="Set vcs.ref.head.revision to `git rev-parse HEAD` at build time.",
             )
         asked = "".join(f"{name}^{{commit}}\n" for name in names)
-        for line in self._git("cat-file", "--batch-check", stdin=asked.encode()).decode().splitlines():
+        for line in self._git.run("cat-file", "--batch-check", stdin=asked.encode()).decode().splitlines():
             found = line.split(" ")
             if len(found) == 3 and found[1] == "commit" and _FULL.fullmatch(found[0]):
+                self._found.add(found[0])
                 return found[0]
             if line.endswith(" ambiguous"):
                 raise RevisionUnknown(
@@ -108,7 +99,7 @@ class LocalGitProvider(GitProvider):
                     hint="Run `git fetch --unshallow`.",
                 )
             span.append(f"^{base}")
-        out = self._git(
+        out = self._git.run(
             "log",
             "-z",
             f"--max-count={limit}",
@@ -139,7 +130,7 @@ class LocalGitProvider(GitProvider):
                 start = place - place % _DIFFS_AT_ONCE
                 wanted = self._order[start : start + _DIFFS_AT_ONCE]
             self._load_diffs(wanted)
-        if revision in self._shallow_boundary():
+        if revision in self._git.shallow_boundary():
             raise RevisionUnknown(
                 "The clone is shallow: the parent of that commit is missing, so there is no diff.",
                 hint="Run `git fetch --unshallow`.",
@@ -161,8 +152,8 @@ class LocalGitProvider(GitProvider):
     ) -> Mapping[int, str]:
         """Several ranges at once, and only lines written after `base`: ten times faster on a long history.
 
-        Lines that are as old as `base` are left out. An empty `base` asks the whole history. Revisions in `ignore` are
-        looked through: their lines go to whoever wrote them before, where git can tell.
+        Lines that are as old as `base` are left out. An empty `base` asks the whole history. Revisions in `ignore` (of
+        those that `commits` listed) are looked through: their lines go to who wrote them before, where git can tell.
         """
         revision = self.resolve(revision)
         lines = self._line_count(revision, file)
@@ -172,14 +163,14 @@ class LocalGitProvider(GitProvider):
         span = [revision]
         if base:
             span.append(f"^{self.resolve(base)}")
-        out = self._git(
+        out = self._git.run(
             "blame",
             "--porcelain",
             "-w",
             "-M",
             "--no-textconv",
             *[f"--ignore-rev={ignored}" for ignored in self._ignored_revisions(revision)],
-            *[f"--ignore-rev={self.resolve(name)}" for name in ignore[:_MAX_IGNORED]],
+            *[f"--ignore-rev={name}" for name in [*ignore][:_MAX_IGNORED] if name in self._listed],
             *[f"-L{a},{b}" for a, b in wanted],
             *span,
             "--",
@@ -202,12 +193,16 @@ class LocalGitProvider(GitProvider):
         if not names:
             return {}
         asked = "".join(f"{tree[name][0]}\n" for name in names)
-        out = self._git("cat-file", "--batch", stdin=asked.encode())
+        out = self._git.run("cat-file", "--batch", stdin=asked.encode())
         found: dict[str, str] = {}
         at = 0
         for name in names:
             header_end = out.index(b"\n", at)
-            size = int(out[at:header_end].rsplit(b" ", 1)[1])
+            told = out[at:header_end].rsplit(b" ", 1)[1]
+            if not told.isdigit():  # "missing": likewise
+                at = header_end + 1
+                continue
+            size = int(told)
             body = out[header_end + 1 : header_end + 1 + size]
             at = header_end + 2 + size
             if b"\0" not in body:
@@ -220,7 +215,7 @@ class LocalGitProvider(GitProvider):
     def _load_diffs(self, revisions: Sequence[str]) -> None:
         """One process prints them all; a line that is only a hash opens the next (no diff line looks like that)."""
         asked = "".join(f"{revision}\n" for revision in revisions).encode()
-        out = self._git("diff-tree", "--stdin", "-r", "-p", "--root", *_DIFF_OPTIONS, stdin=asked)
+        out = self._git.run("diff-tree", "--stdin", "-r", "-p", "--root", *_DIFF_OPTIONS, stdin=asked)
         known = frozenset(revision.encode() for revision in revisions)
         current, begun, at = b"", 0, 0
         while at <= len(out):
@@ -237,10 +232,11 @@ class LocalGitProvider(GitProvider):
     def _tree(self, revision: str) -> dict[str, tuple[str, int]]:
         if revision not in self._trees:
             tree: dict[str, tuple[str, int]] = {}
-            for entry in self._git("ls-tree", "-r", "-l", "-z", "--full-tree", revision).split(b"\0"):
+            for entry in self._git.run("ls-tree", "-r", "-l", "-z", "--full-tree", revision).split(b"\0"):
                 meta, _, name = entry.partition(b"\t")
                 fields = meta.split()
-                if len(fields) == 4 and fields[0] in (b"100644", b"100755"):
+                regular = len(fields) == 4 and fields[0] in (b"100644", b"100755")
+                if regular and fields[3].isdigit():  # "BAD": a partial clone does not hold the file
                     tree[name.decode("utf-8", "surrogateescape")] = (fields[2].decode(), int(fields[3]))
             self._trees = {revision: tree}  # one is enough: everybody reads the running revision
         return self._trees[revision]
@@ -249,7 +245,7 @@ class LocalGitProvider(GitProvider):
         tree = self._tree(revision)
         if file not in tree:
             return 0
-        body = self._git("cat-file", "blob", tree[file][0])
+        body = self._git.run("cat-file", "blob", tree[file][0])
         return body.count(b"\n") + (bool(body) and not body.endswith(b"\n"))
 
     def _ignored_revisions(self, revision: str) -> tuple[str, ...]:
@@ -259,77 +255,21 @@ class LocalGitProvider(GitProvider):
             names = [line.split("#")[0].strip() for line in text.splitlines()]
             asked = [name for name in names if _FULL.fullmatch(name)][:_MAX_IGNORED]
             if asked:
-                lines = self._git("cat-file", "--batch-check", stdin="\n".join(asked).encode() + b"\n")
+                lines = self._git.run("cat-file", "--batch-check", stdin="\n".join(asked).encode() + b"\n")
                 asked = [x.split(" ")[0] for x in lines.decode().splitlines() if " commit " in x]
             self._ignored[revision] = tuple(asked)
         return self._ignored[revision]
 
     def _is_shallow(self) -> bool:
-        return bool(self._shallow_boundary())
-
-    def _shallow_boundary(self) -> frozenset[str]:
-        directory = self._directory()
-        try:
-            return frozenset((_common_dir(directory) / "shallow").read_text("ascii").split())
-        except FileNotFoundError:
-            return frozenset()
-        except (OSError, ValueError) as exc:
-            raise RepositoryMissing("The repository's list of shallow commits cannot be read.") from exc
+        return bool(self._git.shallow_boundary())
 
     def _is_ancestor(self, older: str, newer: str) -> bool:
-        return self._git("merge-base", older, newer, accept=(0, 1)).decode().strip() == older
+        return self._git.run("merge-base", older, newer, accept=(0, 1)).decode().strip() == older
 
     def _hint_for_missing(self) -> str:
         if self._is_shallow():
             return "The clone is shallow: run `git fetch --unshallow`."
         return "Fetch the repository, or point [git] repo at the one the service is built from."
-
-    def _directory(self) -> Path:
-        if self._git_dir is None:
-            self._git_dir = _find_git_dir(Path(self.config.repository).expanduser())
-        return self._git_dir
-
-    def _git(self, *arguments: str, stdin: bytes = b"", accept: tuple[int, ...] = (0,)) -> bytes:
-        """Run one read-only git command. An explicit --git-dir also works where another user owns the folder."""
-        directory = self._directory()
-        command = ["git", "--no-pager", f"--git-dir={directory}", "-c", f"safe.directory={directory}"]
-        command += [part for setting in _SETTINGS for part in ("-c", setting)]
-        command += arguments
-        try:
-            done = subprocess.run(
-                command,
-                input=stdin,
-                capture_output=True,
-                timeout=self.config.timeout_s,
-                env=_environment(),
-                check=False,
-            )
-        except FileNotFoundError as exc:
-            raise RepositoryError("The git command was not found.", hint="Install git.") from exc
-        except subprocess.TimeoutExpired as exc:
-            raise RepositoryError(
-                f"git {arguments[0]} took longer than {self.config.timeout_s:g} s.",
-                hint="Give --base, so that less history is read, or point [git] repo at a local disk.",
-            ) from exc
-        if done.returncode not in accept:
-            raise self._failure(arguments[0], done.stderr.decode("utf-8", "replace"))
-        return done.stdout
-
-    def _failure(self, command: str, stderr: str) -> RepositoryError:
-        """Git's own words stay out of the message: they can quote names from telemetry."""
-        if "dubious ownership" in stderr or "Permission denied" in stderr:
-            return RepositoryMissing(
-                "The repository may not be read: another user owns it.",
-                hint="Give this user read access to it, or use a clone of your own.",
-            )
-        if "not a git repository" in stderr:
-            return RepositoryMissing(
-                "There is no usable git repository where the settings say.", hint="Set [git] repo or --repo."
-            )
-        return RepositoryMissing(
-            f"git {command} failed: the repository is damaged or incomplete.",
-            hint="Run `git fsck` there, or clone it again.",
-        )
 
 
 def glob_pattern(pattern: str) -> re.Pattern[str]:
@@ -347,52 +287,6 @@ def glob_pattern(pattern: str) -> re.Pattern[str]:
             out.append({"*": "[^/]*", "?": "[^/]"}.get(pattern[at], re.escape(pattern[at])))
             at += 1
     return re.compile("".join(out), re.DOTALL)
-
-
-def _find_git_dir(start: Path) -> Path:
-    if not start.is_dir():
-        raise RepositoryMissing(
-            "The repository's folder does not exist.", hint="Set [git] repo, or give --repo a clone."
-        )
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        for candidate in (folder, folder / ".git"):
-            if (candidate / "HEAD").is_file() and (candidate / "objects").is_dir():
-                return candidate
-        pointer = folder / ".git"
-        if pointer.is_file():  # a work tree beside the main one, or a submodule
-            target = pointer.read_text("utf-8", "replace").removeprefix("gitdir:").strip()
-            directory = (folder / target).resolve()
-            if (directory / "HEAD").is_file():
-                return directory
-        if pointer.exists():
-            raise RepositoryMissing(
-                "The repository's .git is damaged.", hint="Run `git fsck` there, or clone it again."
-            )
-    raise RepositoryMissing(
-        "There is no git repository in that folder or above it.",
-        hint="Set [git] repo, or give --repo a clone.",
-    )
-
-
-def _common_dir(directory: Path) -> Path:
-    pointer = directory / "commondir"
-    return (directory / pointer.read_text("utf-8").strip()).resolve() if pointer.is_file() else directory
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_LITERAL_PATHSPECS": "1",
-        "LC_ALL": "C",
-    }
 
 
 def _commit(fields: Sequence[str]) -> Commit:

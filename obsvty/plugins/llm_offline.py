@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from obsvty.errors import EngineError
 from obsvty.model import JsonObject, JsonValue
 from obsvty.plugins.offline_answers import answer
-from obsvty.plugins.offline_explain import Sentence, cause, suggestion
+from obsvty.plugins.offline_explain import Sentence, cause, suggestion, without_markup
 from obsvty.plugins.offline_facts import Facts
 from obsvty.ports import Completion, LLMEngine
 
@@ -57,12 +57,14 @@ class OfflineEngine(LLMEngine):
             return Completion(
                 text=json.dumps({next(iter(sorted(wanted))): _claims(sentences)}, ensure_ascii=False)
             )
-        lines = [f"{s.text} [{' '.join(s.citations)}]" if s.citations else s.text for s in sentences]
+        lines = [
+            without_markup(s.text) + (f" [{' '.join(s.citations)}]" if s.citations else "") for s in sentences
+        ]
         return Completion(text="\n".join([*lines, "(No model was asked.)"]))
 
 
 def _claims(sentences: list[Sentence]) -> list[JsonValue]:
-    return [{"text": s.text, "citations": list(s.citations)} for s in sentences]
+    return [{"text": without_markup(s.text), "citations": list(s.citations)} for s in sentences]
 
 
 def _facts(context: SanitizedContext) -> Facts:

@@ -176,9 +176,17 @@ class OpenAIEngine(LLMEngine):
         def record(request: httpx2.Request) -> None:
             egress.record(request.content, destination=str(request.url))
 
+        def give_up_early(response: httpx2.Response) -> None:
+            # The SDK would sleep for up to two minutes when told so; whoever waits for an incident's cause would not.
+            asked = response.headers.get("retry-after", "")
+            if asked.isdigit() and int(asked) > self.config.timeout_s:
+                response.headers["x-should-retry"] = "false"
+
         # The hook's EgressBlocked passes through the SDK as it is: that one retries and wraps only httpx2's errors.
         http = DefaultHttpxClient(
-            event_hooks={"request": [record]}, timeout=self.config.timeout_s, follow_redirects=False
+            event_hooks={"request": [record], "response": [give_up_early]},
+            timeout=self.config.timeout_s,
+            follow_redirects=False,
         )
         with OpenAI(
             api_key=key.get_secret_value() if key else "none",

@@ -11,12 +11,12 @@ from obsvty.plugins.offline_explain import (
     blamed,
     cause,
     changed,
-    clip,
     deployed,
     effect,
     ended,
     listed,
     number,
+    quoted,
     suggestion,
     where,
 )
@@ -91,7 +91,7 @@ def _who(facts: Facts) -> Sequence[Sentence | None]:
     first = facts.suspects[0]
     return [
         Sentence(
-            f'{first.author} wrote {first.short} "{clip(first.subject, 90)}", the likeliest commit '
+            f'{first.author} wrote {first.short} "{quoted(first.subject, 90)}", the likeliest commit '
             f"(probability {number(first.probability)}).",
             facts.cite_any(first.evidence),
         )
@@ -126,7 +126,8 @@ def _lines(facts: Facts) -> Sequence[Sentence | None]:
         )
         for p in facts.localization[:3]
     ]
-    return [*told, *places]
+    seen = [] if told else [Sentence(ended(e.text), [e.id]) for e in facts.evidence if e.kind == "code"][:3]
+    return [*told, *seen, *places]
 
 
 def _when(facts: Facts) -> Sequence[Sentence | None]:
@@ -159,7 +160,7 @@ def _logs(facts: Facts) -> Sequence[Sentence | None]:
     return [
         _say(
             facts,
-            f'{c.severity or "Log"} lines "{clip(c.template, 120)}" went from {c.count_before} to {c.count_after}.',
+            f'{c.severity or "Log"} lines "{quoted(c.template, 120)}" went from {c.count_before} to {c.count_after}.',
             "log_template",
             c.template,
         )
@@ -169,7 +170,7 @@ def _logs(facts: Facts) -> Sequence[Sentence | None]:
 
 def _documents(facts: Facts) -> Sequence[Sentence | None]:
     return [
-        Sentence(f'{d.path} ("{clip(d.title, 80)}") is about it.', facts.cite_any([d.evidence]))
+        Sentence(f'{d.path} ("{quoted(d.title, 80)}") is about it.', facts.cite_any([d.evidence]))
         for d in facts.documents
     ]
 

@@ -9,6 +9,8 @@ from obsvty.plugins.offline_facts import DeploymentFacts, EdgeFacts, Facts, Susp
 
 _QUERY = re.compile(r"\b(?:select|insert|update|delete|merge)\b", re.IGNORECASE)
 _LATER = re.compile(r"queue|async|background|off the request|worker|defer|outbox", re.IGNORECASE)
+_LINK = re.compile(r"\b[a-z][a-z0-9+.-]{1,10}://\S+|\bjavascript:\S*", re.IGNORECASE)
+_TAG = re.compile(r"<(?!\*>|[A-Z][A-Z_]*_\d+>)")
 _MANY = 5.0  # calls of one kind in one request, from which on they are one query per item of a list
 _LISTED = 3
 _QUOTED = 90  # characters of a commit subject or a log template
@@ -118,9 +120,9 @@ def blamed(facts: Facts) -> Sentence | None:
 def blame(facts: Facts, suspect: SuspectFacts) -> Sentence:
     """One suspect: commit, author, probability, place and reasons."""
     place = f" in {where(suspect)}" if suspect.hunks else ""
-    reasons = "; ".join(clip(reason, _REASON) for reason in suspect.reasons[:2])
+    reasons = "; ".join(quoted(reason, _REASON) for reason in suspect.reasons[:2])
     return Sentence(
-        f'Commit {suspect.short or suspect.revision[:7]} "{clip(suspect.subject, _QUOTED)}" by {suspect.author}'
+        f'Commit {suspect.short or suspect.revision[:7]} "{quoted(suspect.subject, _QUOTED)}" by {suspect.author}'
         f"{place} has probability {number(suspect.probability)}{f': {reasons}' if reasons else ''}.",
         facts.cite_any(suspect.evidence, facts.cite("commit", suspect.revision[:12])),
     )
@@ -264,9 +266,23 @@ def folded(edges: list[str]) -> str:
 
 
 def clip(text: str, size: int) -> str:
-    """One line of at most `size` characters."""
+    """One line of at most `size` characters, cut between words where there are any."""
     line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= size else line[: size - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    if len(line) <= size:
+        return line
+    kept = line[: size - 1]
+    return (kept.rpartition(" ")[0] or kept).rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def quoted(text: str, size: int) -> str:
+    """What a stranger wrote, as words only: no link and no tag survives, placeholders such as `<EMAIL_1>` do."""
+    return clip(without_markup(_LINK.sub("(link)", text)), size)
+
+
+def without_markup(text: str) -> str:
+    """Text that no page or notebook would take for a tag or an image."""
+    plain = text.replace("](", "] (").replace("![", "! [")
+    return _TAG.sub("\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}", plain)
 
 
 def ended(text: str) -> str:

@@ -103,7 +103,7 @@ def _fit(text: str, limit: int, entities: dict[str, str]) -> str:
 def _clean(text: str) -> str:
     """Without control, bidirectional-override and surrogate characters, which would hide or reorder what is read."""
     kept = (c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else " " for c in text)
-    return "\n".join(line.strip() for line in "".join(kept).strip().split("\n"))
+    return "\n".join(" ".join(line.split()) for line in "".join(kept).strip().split("\n"))
 
 
 def _title(alert: Alert) -> str:

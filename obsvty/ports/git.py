@@ -1,7 +1,7 @@
 """GitProvider: where commits come from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,13 +13,18 @@ from obsvty.model import Commit
 
 @dataclass(frozen=True, kw_only=True)
 class GitConfig:
-    """What a provider may be told. `repository` is a path for `local`, `owner/name` for `github`."""
+    """What a provider may be told. `repository` is a path for `local`, `owner/name` for `github`.
+
+    `on_request` is told method and URL of each request before it leaves this machine, retries included; what it raises
+    (`EgressBlocked`) stops the request. A provider that sends a body hands it over as well.
+    """
 
     repository: str
     clone: Path | None = None  # a local clone, where a remote provider can use one as well
     base_url: str = ""  # of an enterprise server's API
     token: SecretStr | None = None
     timeout_s: float = 30.0
+    on_request: Callable[[str, str, bytes], None] | None = None
 
 
 class GitProvider(ABC):

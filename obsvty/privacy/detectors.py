@@ -12,6 +12,7 @@ from typing import Final
 from obsvty.privacy import names
 from obsvty.privacy.rules import load
 from obsvty.privacy.shapes import (
+    UUID,
     iban_length,
     is_base58check,
     is_bech32,
@@ -43,7 +44,8 @@ _USERINFO_ODD: Final = re.compile(
     r"(?:\+\w{1,20})?://([^\s/:@\"'<>?#]{0,256}):([^\s\"'<>]{1,512})@(?=[\w\[<])"
 )
 _SCHEME: Final = re.compile(
-    r"(?i)(?<![A-Za-z0-9])(?:bearer|basic|token|apikey|negotiate|ntlm|sso-key|api-key|key)[ \t]+[\"']?([A-Za-z0-9._~+/=:-]{8,4096})"
+    r"(?i)(?<![A-Za-z0-9])(?:bearer|basic|token|apikey|negotiate|ntlm|sso-key|api-key|key)"
+    r"[ \t]+[\"']?([A-Za-z0-9._~+/=:-]{8,4096})"
 )
 _EMAIL: Final = re.compile(
     r"[\w.!#$%&'*+/=?^`{|}~-]{0,64}[\w+-]@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w@]|-\w)"
@@ -51,22 +53,29 @@ _EMAIL: Final = re.compile(
 _IN_USERINFO: Final = re.compile(r"[A-Za-z]://([^\s/?#\"'<>@]*)\Z")
 _EMAIL_START: Final = re.compile(r"[\w.+%-]{1,64}\Z")
 _CARD: Final = re.compile(
-    r"(?<![0-9])(?<![0-9]\.)(?:[0-9]{13,19}|[0-9]{4}([ ./_-]{1,2})[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|[0-9]{4}([ ./_-]{1,2})[0-9]{6}\2[0-9]{4,5})(?![0-9]|\.[0-9])"
+    r"(?<![0-9])(?<![0-9]\.)(?:[0-9]{13,19}|"
+    r"[0-9]{4}([ ./_-]{1,2})[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|"
+    r"[0-9]{4}([ ./_-]{1,2})[0-9]{6}\2[0-9]{4,5})(?![0-9]|\.[0-9])"
 )
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,34}")
 _IPV4: Final = re.compile(r"(?<!\w)(?<![0-9]\.)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
-_IPV6: Final = re.compile(r"(?<![\w:])(?<![0-9]\.)[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])")
+_IPV6: Final = re.compile(
+    r"(?<!\w)(?<![0-9A-Fa-f]:)(?<!::)(?<![0-9]\.)[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?![\w:])"
+)
 _MAC: Final = re.compile(
-    r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w]|[:-][0-9A-Fa-f])"
+    r"(?<!\w)(?<![0-9A-Fa-f][:-])(?:[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}|"
+    r"[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w]|[:-][0-9A-Fa-f])"
 )
 _PHONE: Final = re.compile(
     r"(?<![\w+)])(?<![0-9]\.)(?:\+|00(?=[1-9][0-9] ))[1-9][0-9]{0,2}(?:[ ().\-/]{0,2}[0-9]){6,13}(?![0-9])"
 )
 _PHONE_US: Final = re.compile(
-    r"(?<![\w+-])(?<![0-9]\.)(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-. ][0-9]{4}(?:x[0-9]{1,5})?(?![\w-])"
+    r"(?<![\w+-])(?<![0-9]\.)(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-.])"
+    r"[2-9][0-9]{2}[-. ][0-9]{4}(?:x[0-9]{1,5})?(?![\w-])"
 )
 _PHONE_WORD: Final = re.compile(
-    r"(?i)(?<![a-z])(?:phone|tel|telephone|telefon|telefone|mobile|cell|fax|whatsapp|sms|msisdn|call(?:ed|er)?|dial(?:ed)?)(?:[ _]?(?:number|no|nr))?"
+    r"(?i)(?<![a-z])(?:phone|tel|telephone|telefon|telefone|mobile|cell|fax|whatsapp|sms|msisdn|"
+    r"call(?:ed|er)?|dial(?:ed)?)(?:[ _]?(?:number|no|nr))?"
     r"[\"']?[ \t]{0,2}(?:[:=#]|is|at|to|from)?[ \t]{0,2}[\"']?(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,13})(?![0-9])"
 )
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])")
@@ -78,7 +87,6 @@ _WALLET: Final = re.compile(
 _HOME: Final = re.compile(
     r"(?i)(?<![\w.])(?:/home/|/Users/|[A-Z]:\\{1,2}Users\\{1,2})([^/\\\s:\"'<>]{2,64})(?=[/\\])"
 )
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
 def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
@@ -93,7 +101,7 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
     if not any(char.isdigit() for char in text):
         yield from _homes(text)
         return
-    uuids = [match.span() for match in _UUID.finditer(text)] if "-" in text else []
+    uuids = [match.span() for match in UUID.finditer(text)] if "-" in text else []
     for match in _CARD.finditer(text):
         digits = re.sub(r"[^0-9]", "", match[0])
         inside = any(start < match.end() and match.start() < end for start, end in uuids)
@@ -179,7 +187,7 @@ def _addresses(text: str) -> Iterator[Hit]:
         product = re.search(
             r"(?:^|[\s(;,\"'])[A-Za-z][\w.-]*/$", text[max(0, match.start() - 40) : match.start()]
         )
-        version = re.search(r"version[ :=]*$|(?<![a-z])v[ :=]?$|==$", before) or (
+        version = re.search(r"version[ :=]*$|(?<![a-z])v ?$|==$|~$", before) or (
             product and text[match.end() : match.end() + 1] != "/"
         )
         if not version and is_public_ip(match[0]):
@@ -215,11 +223,14 @@ def _homes(text: str) -> Iterator[Hit]:
 def secrets(text: str) -> Iterator[Hit]:
     """Credentials that say themselves what they are: vendor tokens, PEM, JWT, URL userinfo, auth schemes."""
     if "PRIVATE KEY" in text:
+        end = 0
         for match in _PEM.finditer(text):
+            if match.start() < end:
+                continue
             tail = text.find("-----END", match.end())
             stop = text.find("-----", tail + 8) + 5 if tail >= 0 else len(text)
-            stop = stop if stop > match.end() else len(text)
-            yield Hit(match.start(), stop, "PRIVATE_KEY", text[match.start() : stop])
+            end = stop if stop > match.end() else len(text)
+            yield Hit(match.start(), end, "PRIVATE_KEY", text[match.start() : end])
     if "ey" in text:
         for match in _JWT.finditer(text):
             if match[0].count(".") >= 2 or len(match[0]) > 40:
@@ -231,7 +242,14 @@ def secrets(text: str) -> Iterator[Hit]:
     for match in _SCHEME.finditer(text):
         value = match[1].rstrip(".:")
         if len(value) >= 8 and _is_scheme_value(value, text[match.start() : match.start(1)].strip().lower()):
-            yield Hit(match.start(1), match.start(1) + len(value), "SECRET", value)
+            scheme = match[0][:6].lower()
+            yield Hit(
+                match.start(1),
+                match.start(1) + len(value),
+                "SECRET",
+                value,
+                sure=scheme.startswith(("bearer", "basic")),
+            )
 
 
 def _userinfo(text: str) -> Iterator[Hit]:

@@ -12,10 +12,11 @@ from obsvty.privacy.sanitizer import Sanitizer
 _BINARY: Final = re.compile(r"(?:image/(?!svg)|audio/|video/|font/|application/pdf)")
 _FIXED_KEYS: Final = frozenset(
     {
-        "cell_type", "output_type", "nbformat", "nbformat_minor", "kernelspec", "language_info", "id", "execution_count",
-        "model_id", "model_module", "model_module_version", "model_name", "_model_module", "_model_module_version",
-        "_model_name", "_view_module", "_view_module_version", "_view_name", "_view_count", "_anywidget_id", "version_major",
-        "version_minor", "mimetype", "encoding", "tags", "collapsed", "scrolled", "_esm", "_css", "_dom_classes",
+        "cell_type", "output_type", "nbformat", "nbformat_minor", "kernelspec", "language_info", "id",
+        "execution_count", "model_id", "model_module", "model_module_version", "model_name",
+        "_model_module", "_model_module_version", "_model_name", "_view_module", "_view_module_version",
+        "_view_name", "_view_count", "_anywidget_id", "version_major", "version_minor", "mimetype",
+        "encoding", "tags", "collapsed", "scrolled", "_esm", "_css", "_dom_classes",
     }
 )  # fmt: skip
 _TEXT_KEYS: Final = frozenset({"source", "text", "traceback"})

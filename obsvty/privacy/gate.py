@@ -1,7 +1,7 @@
 """The gate: the only place that can make a value which may leave this machine.
 
-`SanitizedText`, `SanitizedContext`, `SanitizedAlert` and `SanitizedDocument` are built here and nowhere else; ports take
-nothing but them. Sending needs an open `Egress`, which writes the exact bytes to the ledger before they leave.
+`SanitizedText`, `SanitizedContext`, `SanitizedAlert` and `SanitizedDocument` are built here and nowhere else; ports
+take nothing but them. Sending needs an open `Egress`, which writes the exact bytes to the ledger before they leave.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _sealed.update(("SanitizedText", "SanitizedContext", "SanitizedAlert", "Sanitize
 
 
 class Egress:
-    """One open permission to send to one destination. Plug-ins call `record` with the exact bytes, before they leave."""
+    """One open permission to send to one destination. Plug-ins call `record` with the exact bytes before they leave."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class Gate:
         return SanitizedText(incident_id=self.incident_id, redactions=redactions, text=text, _key=_KEY)
 
     def context(self, raw: str, facts: JsonObject) -> SanitizedContext:
-        """The context of an incident: its text, and the same facts as data (strings sanitized with the same pseudonyms).
+        """The context of an incident: its text, and the same facts as data (with the same pseudonyms).
 
         `redactions` counts what was replaced in the text, or in the facts where these hold more of a kind.
         """
@@ -256,7 +256,7 @@ class Gate:
         return SanitizedAlert(incident_id=self.incident_id, redactions=redactions, alert=made, _key=_KEY)
 
     def document(self, name: str, content: JsonObject) -> SanitizedDocument:
-        """A document (nbformat JSON) with every string sanitized: sources, outputs, metadata, attachments, widget state.
+        """A document (nbformat JSON), every string sanitized: sources, outputs, metadata, attachments, widget state.
 
         What a notebook needs to stay one (cell types, media types, kernel names, cell ids, images) is left as it is.
         """
@@ -273,7 +273,10 @@ class Gate:
     def egress(
         self, *, sink: str, destination: str, model: str = "", redactions: Mapping[str, int] | None = None
     ) -> Generator[Egress]:
-        """Permission to send to `destination` while the block is open. `sink` is llm, slack, github, mcp, log, document."""
+        """Permission to send to `destination` while the block is open.
+
+        `sink` is llm, slack, github, mcp, log or document.
+        """
         egress = Egress(
             ledger=self.ledger,
             sanitizer=self.sanitizer,

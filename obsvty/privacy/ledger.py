@@ -171,7 +171,7 @@ class Ledger:
             yield json.dumps(fields, ensure_ascii=False)
 
     def summary(self, incident_id: str) -> EgressSummary:
-        """Entries and bytes that left for one incident. Files on this machine are rows too, but nothing left with them."""
+        """Entries and bytes that left for one incident. Files of this machine are rows too, but left nothing."""
         redactions: Counter[str] = Counter()
         entries = size = 0
         for entry in self.entries(incident_id=incident_id):

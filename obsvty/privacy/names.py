@@ -8,7 +8,7 @@ from typing import Final
 
 from obsvty.privacy.entropy import looks_random
 from obsvty.privacy.rules import load
-from obsvty.privacy.shapes import is_id
+from obsvty.privacy.shapes import UUID, is_id
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _PLACEHOLDER: Final = re.compile(
@@ -22,6 +22,7 @@ _IDENTIFIER: Final = re.compile(
 )
 _TEMPLATE: Final = re.compile(r"\$?\{[^{}]{0,80}\}")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9_,.]*(?:ms|s|m|h|d|%|/s)?")
+_BARE_SCHEME: Final = re.compile(r"(?i)(?:bearer|basic|digest|token)(?:%20|\+|\s)*")
 _PASSWORDS: Final = frozenset(
     {"password", "passwd", "passwort", "pwd", "pswd", "pw", "pass", "passphrase", "senha"}
 )
@@ -65,6 +66,12 @@ def _is_counted(parts: tuple[str, ...]) -> bool:
     return parts[0] in {"max", "min", "num", "total", "count"} and parts[-1] == "tokens"
 
 
+def may_be_number(name: str) -> bool:
+    """Whether a short number of this name is a secret: a PIN is, a count of tokens is not."""
+    parts = words(name)
+    return bool(parts) and parts[-1] in _NUMERIC_SECRETS - _PASSWORDS
+
+
 def is_placeholder(value: str) -> bool:
     """A value that stands for one: `***`, `${X}`, `<TOKEN_1>`, `$1`, `?`."""
     return not value or _PLACEHOLDER.fullmatch(value) is not None
@@ -86,6 +93,8 @@ def names_a_secret(name: str, value: str, *, quoted: bool, line_start: bool) -> 
     """
     sort = classify(name)
     if sort not in {"strong", "weak"} or is_placeholder(value) or is_harmless(value) or value == name:
+        return False
+    if value.startswith("$(") or _BARE_SCHEME.fullmatch(value):
         return False
     if "{" in value and sum(map(str.isalnum, _TEMPLATE.sub("", value))) < 8:
         return False  # an f-string or a template
@@ -109,5 +118,5 @@ def names_a_secret(name: str, value: str, *, quoted: bool, line_start: bool) -> 
 
 def is_credential(value: str) -> bool:
     """A value that looks like one by itself."""
-    bare = re.sub(r"[^A-Za-z0-9]", "", value)
+    bare = re.sub(r"[^A-Za-z0-9]", "", UUID.sub("", value))
     return len(bare) >= 16 and " " not in value and not is_id(value) and looks_random(bare)

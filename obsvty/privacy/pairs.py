@@ -9,11 +9,15 @@ from typing import Final
 from obsvty.privacy import names
 from obsvty.privacy.detectors import Hit
 from obsvty.privacy.entropy import looks_random
-from obsvty.privacy.shapes import is_id
+from obsvty.privacy.rules import load
+from obsvty.privacy.shapes import UUID, is_id
 
 _NAME: Final = re.compile(
-    r"(?<![A-Za-z0-9_])([A-Za-z_][A-Za-z0-9_.\-]{0,63}(?: (?:[Kk]ey|[Ii]d|[Tt]oken|[Ss]ecret|[Pp]assword|[Cc]ode|PWD|Pwd|pwd))?)"
-    r"(?:\[[\w\"']{0,32}\])?(\\{0,4}[\"'`]?[\])]?)(?:[ \t]{0,2}:?[ \t]{1,2}(?:[Ss]tring|str|&str|\*?string|char ?\*|String\?|const char ?\*))?[ \t]{0,8}(=>|->|:{0,3}=|\?=|\|\|:?=|===?|[=:]|,(?=[ ]?[\"']))[ \t]{0,8}"
+    r"(?<![A-Za-z0-9_])([A-Za-z_](?:[A-Za-z0-9_.]|-(?!>)){0,63}+"
+    r"(?: (?:[Kk]ey|[Ii]d|[Tt]oken|[Ss]ecret|[Pp]assword|[Cc]ode|PWD|Pwd|pwd))?)"
+    r"(?:\[[\w\"']{0,32}\])?(\\{0,4}[\"'`]?[\])]?)"
+    r"(?:[ \t]{0,2}:?[ \t]{1,2}(?:[Ss]tring|str|&str|\*?string|char ?\*|String\?|const char ?\*))?"
+    r"[ \t]{0,8}(=>|->|:{0,3}=|\?=|\|\|:?=|===?|[=:]|,(?=[ ]?[\"']))[ \t]{0,8}"
 )
 _QUOTED: Final = re.compile(r"[bfru]{0,2}(\\{0,6}(?:\"\"\"|'''|[\"'`]))")
 _BARE: Final = re.compile(
@@ -31,25 +35,30 @@ _USER_FLAG: Final = re.compile(
     r"(?<![\w-])(?:-u|--user|--proxy-user|-U)[ \t]*=?[ \t]*[\"']?[^\s:\"']{1,128}:([^\s\"']{1,512})"
 )
 _SHORT_FLAG: Final = re.compile(
-    r"(?i)(?:mysql|mysqldump|mysqladmin|mariadb|sshpass|redis-cli|psql)\b[^\n|;&]{0,200}?[ \t](?:-p[ \t]{0,1}|-a[ \t])[\"']?([^\s\"'-][^\s\"']{2,256})"
+    r"(?i)(?:mysql|mysqldump|mysqladmin|mariadb|sshpass|redis-cli|psql)\b"
+    r"[^\n|;&]{0,200}?[ \t](?:-p[ \t]{0,1}|-a[ \t])[\"']?([^\s\"'-][^\s\"']{2,256})"
 )
 _XML: Final = re.compile(r"<([A-Za-z][\w:.\-]{1,60})(?:[ \t][^<>]{0,300})?>([^<]{1,8192})</")
 _NAME_VALUE: Final = re.compile(
-    r"(?i)\b(?:name|key|id|field|header)\\?[\"']?\s{0,3}[=:]\s{0,3}\\?[\"']([\w.:\- ]{2,80})\\?[\"'][^<>{}]{0,80}?\b(?:value|val|content|secret)\\?[\"']?\s{0,3}[=:]\s{0,3}\\?([\"'])"
+    r"(?i)\b(?:name|key|id|field|header)\\?[\"']?\s{0,3}[=:]\s{0,3}\\?[\"']([\w.:\- ]{2,80})\\?[\"']"
+    r"[^<>{}]{0,80}?\b(?:value|val|content|secret)\\?[\"']?\s{0,3}[=:]\s{0,3}\\?([\"'])"
 )
 _MULTIPART: Final = re.compile(
     r"(?i)name=\\?[\"']?([\w.\-]{2,80})\\?[\"']?[^\r\n]{0,200}(?:\r?\n[^\r\n]{1,200}){0,4}\r?\n\r?\n([^\r\n]{1,8192})"
 )
 _KEY_DETAIL: Final = re.compile(r"\bKey \([^)\n]{1,200}\)=\((?!<)([^)\n]{1,512})\)")
 _AUTH_COMMAND: Final = re.compile(
-    r"(?i)(?<![\w\"'])(?:AUTH|REQUIREPASS|MASTERAUTH)[ \t]+(?:[\w.-]{1,64}[ \t]+)?[\"']?([^\s\"']{4,512})[\"']?[ \t]*(?=$|[\r\n;])"
+    r"(?i)(?<![\w\"'])(?:AUTH|REQUIREPASS|MASTERAUTH)[ \t]+"
+    r"(?:[\w.-]{1,64}[ \t]+)?[\"']?([^\s\"']{4,512})[\"']?[ \t]*(?=$|[\r\n;])"
 )
 _SQL_SECRET: Final = re.compile(
     r"(?i)\b(?:IDENTIFIED[ \t]+(?:WITH[ \t]+\S{1,40}[ \t]+)?BY|PASSWORD|SECRET)[ \t]+(?:=[ \t]*)?'([^'\n]{1,512})'"
 )
 _SECRET_WORD: Final = re.compile(
-    r"(?i)(?:secret|token|password|passwd|credentials?|api[ _-]?key|access[ _-]?key|passphrase)s?(?:[ \t]+(?:is|was|value|key|for \S{1,40}))?[ \t]*[:=]?[ \t]*[\"'`(]?$"
+    r"(?i)(?:secret|token|password|passwd|credentials?|api[ _-]?key|access[ _-]?key|passphrase)s?"
+    r"(?:[ \t]+(?:is|was|value|key|for \S{1,40}))?[ \t]*[:=]?[ \t]*[\"'`(]?$"
 )
+_ID_NAME: Final = re.compile(r"([A-Za-z][\w.\-]{2,60})[\"']?[ \t]{0,2}[=:][ \t]{0,2}[\"'\[]{0,2}$")
 _RUN: Final = re.compile(r"[A-Za-z0-9+/=_\-!~.@#$%^*]{16,4096}")
 _BASE64_ONLY: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _PARTS: Final = re.compile(r"[A-Za-z0-9+=_-]{16,}")
@@ -182,7 +191,7 @@ def _name_values(text: str) -> Iterator[Hit]:
     for match in _NAME_VALUE.finditer(text):
         end = _closing(text, match.end(), match[2])
         yield from _named(match[1], text[match.end() : end].rstrip("\\"), match.end())
-    for match in _MULTIPART.finditer(text):
+    for match in _MULTIPART.finditer(text) if "form-data" in text else ():
         yield from _named(match[1], match[2], match.start(2))
 
 
@@ -206,9 +215,18 @@ def random_runs(text: str) -> Iterator[Hit]:
             if is_id(value.rstrip("=")):
                 if named and len(value) >= 20 and part.start() == 0:
                     yield Hit(start, start + len(value), "SECRET", value, sure=False)
-            elif _is_random(value):
+            elif _is_random(UUID.sub("", value)) and not _names_an_id(text, start):
                 # the whole run: what surrounds a random part (a prefix, a dot, punctuation) belongs to it
                 yield Hit(start, start + len(value), "SECRET", value, sure=False)
+
+
+def _names_an_id(text: str, start: int) -> bool:
+    """Whether `x-request-id: `, `trace_id=` ... stands in front: an id by its own account."""
+    name = _ID_NAME.search(text, max(0, start - 64), start)
+    if name is None:
+        return False
+    parts = names.words(name[1])
+    return len(parts) > 1 and parts[-1] == "id" and parts[-2] in load().harmless_words
 
 
 def _is_base64(run: str) -> bool:
@@ -224,6 +242,8 @@ def _is_base64(run: str) -> bool:
 
 def _is_random(value: str) -> bool:
     pieces = [piece for piece in re.split(r"[_\-+/=]", value) if piece]
+    if not pieces:
+        return False
     longest = max(pieces, key=len)
     if len(longest) >= 16:
         return not is_id(longest) and looks_random(longest)

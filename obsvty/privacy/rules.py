@@ -72,6 +72,8 @@ def load() -> Rules:
         harmless_values=frozenset(words(values, "harmless")),
         accounts=frozenset(words(values, "accounts")),
         vendors=re.compile(
-            "(?<![A-Za-z0-9])(?:" + "|".join(cast("dict[str, str]", data["vendors"]).values()) + ")"
+            "(?<![A-Za-z0-9])(?=[A-Za-z0-9])(?:"
+            + "|".join(cast("dict[str, str]", data["vendors"]).values())
+            + ")"
         ),
     )

@@ -12,17 +12,15 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from obsvty.errors import SettingsError
-from obsvty.model import JsonObject, JsonValue
-from obsvty.privacy import detectors, names, pairs, policy, views
+from obsvty.model import JsonValue
+from obsvty.privacy import detectors, names, pairs, policy, structure, views
 from obsvty.privacy.detectors import Hit
 from obsvty.privacy.rules import globs, load
+from obsvty.privacy.structure import MAX_VALUE_CHARS
 from obsvty.privacy.vault import Vault
 
-MAX_VALUE_CHARS: Final = 65_536
 _DEPTH: Final = 2
 _ROUNDS: Final = 4
-_JSON_START: Final = re.compile(r"\{\s{0,64}[\"}]|\[\s{0,64}[\[{\"]")
-_JSON_ATTEMPTS: Final = 32
 _JSON_NESTING: Final = 64
 _IMAGE: Final = re.compile(r"data:(?:image|font|audio|video)/[\w.+-]{1,40};base64,[A-Za-z0-9+/=]*")
 _LITERAL: Final = re.compile(r"'((?:[^'\\]|''|\\.)*)'")
@@ -70,15 +68,15 @@ class Sanitizer:
 
     def text(self, raw: str) -> str:
         """Free text, with what is structured inside it (JSON, URLs, SQL, headers, diffs) opened."""
-        return cast("str", self._settle(raw, ""))
+        return cast("str", self._settle(raw))
 
     def attrs(self, raw: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """A mapping of attributes: names decide first (policy), then values are scanned."""
-        return dict(cast("Mapping[str, JsonValue]", self._settle(raw, "")))
+        return dict(cast("Mapping[str, JsonValue]", self._settle(raw)))
 
     def value(self, raw: JsonValue) -> JsonValue:
         """Any JSON value, keys of mappings included."""
-        return self._settle(raw, "")
+        return self._settle(raw)
 
     def document(self, raw: str, *, entropy: bool = True) -> str:
         """A long text, scanned piece by piece instead of cut; `entropy=False` for generated text such as JavaScript."""
@@ -101,61 +99,64 @@ class Sanitizer:
         """
         with self._lock:
             before = self._counts.copy()
-            for leaf in dict.fromkeys(_strings(raw)):
-                for piece in _cut_up(leaf):
+            for leaf in dict.fromkeys(structure.strings(raw)):
+                for piece in structure.cut_up(leaf):
                     self._free(piece, entropy=entropy)
             found, self._counts = self._counts - before, before
             return found
 
     # -- one value ---------------------------------------------------------------------------------------------------
 
-    def _settle(self, raw: JsonValue, name: str) -> JsonValue:
+    def _settle(self, raw: JsonValue) -> JsonValue:
         """Until nothing changes: a value learnt late in a mapping is also replaced where it stood early."""
         with self._lock:
             current = raw
-            for leaf in _strings(raw):
+            for leaf in structure.strings(raw):
                 self._vault.reserve(leaf)
             for _ in range(_ROUNDS):
-                after = self._walk(current, name, 0)
+                after = self._walk(current, (), 0)
                 if after == current:
                     break
                 current = after
             return current
 
-    def _walk(self, raw: JsonValue, name: str, depth: int) -> JsonValue:
+    def _walk(self, raw: JsonValue, path: tuple[str, ...], depth: int) -> JsonValue:
         if depth > _JSON_NESTING:
             return "[too deep]"
         if isinstance(raw, str):
-            return self._string(raw, name)
+            return self._string(raw, path)
         if isinstance(raw, bool) or raw is None:
             return raw
         if isinstance(raw, int | float):
-            return self._number(raw, name)
+            return self._number(raw, path)
         if isinstance(raw, Mapping):
-            return self._mapping(raw, name, depth)
-        return self._list(raw, name, depth)
+            return self._mapping(raw, path, depth)
+        return self._list(raw, path, depth)
 
-    def _mapping(self, raw: Mapping[str, JsonValue], name: str, depth: int) -> dict[str, JsonValue]:
+    def _mapping(
+        self, raw: Mapping[str, JsonValue], path: tuple[str, ...], depth: int
+    ) -> dict[str, JsonValue]:
         cleaned: dict[str, JsonValue] = {}
         label = next(
             (raw[key] for key in ("name", "key", "Name", "Key") if isinstance(raw.get(key), str)), None
         )
         for key, value in raw.items():
-            full = f"{name}.{key}" if name else key
+            bare = self._vault.token.sub("", key)  # a pseudonym in a name says nothing about the value
+            full = (*path, bare)
             if isinstance(label, str) and key in {"value", "Value", "val"} and names.classify(label):
-                full = label
-            new_key = self._free(key, entropy=False)
+                full = (*path, label)
+            new_key = self._free(key)
             while new_key in cleaned:
                 new_key += "_"
             cleaned[new_key] = self._walk(value, full, depth + 1)
         return cleaned
 
-    def _list(self, raw: Sequence[JsonValue], name: str, depth: int) -> list[JsonValue]:
+    def _list(self, raw: Sequence[JsonValue], path: tuple[str, ...], depth: int) -> list[JsonValue]:
         cleaned: list[JsonValue] = []
         flag = ""
         for value in raw:
             if flag and isinstance(value, str) and not value.startswith("-"):
-                cleaned.append(self._string(value, flag))
+                cleaned.append(self._string(value, (flag,)))
                 flag = ""
                 continue
             is_flag = (
@@ -166,13 +167,16 @@ class Sanitizer:
                 if is_flag and isinstance(value, str) and names.classify(value) == "strong"
                 else ""
             )
-            cleaned.append(self._walk(value, name, depth + 1))
+            cleaned.append(self._walk(value, path, depth + 1))
         return cleaned
 
-    def _number(self, raw: float, name: str) -> JsonValue:
-        action, kind = policy.decide(name, self._deny)
+    def _number(self, raw: float, path: tuple[str, ...]) -> JsonValue:
+        action, kind = policy.decide(path, self._deny)
         text = str(raw)
-        if action == "deny" or (action == "pseudonym" and kind != "USER"):
+        digits = sum(map(str.isdigit, text))
+        # `{"email": 3}` counts e-mails, `{"otp": 482913}` is one
+        enough = 1 if kind == "GEO" else 3 if path and names.may_be_number(path[-1]) else 6
+        if policy.is_denied(path, self._deny) or (action in {"deny", "pseudonym"} and digits >= enough):
             return self._token(kind, text, propagate=True)
         if isinstance(raw, int) and action != "pass":
             hit = next((h for h in detectors.personal(text, loose=False) if h.kind == "CARD"), None)
@@ -180,17 +184,15 @@ class Sanitizer:
                 return self._token("CARD", text, propagate=True)
         return raw
 
-    def _string(self, raw: str, name: str) -> str:
+    def _string(self, raw: str, path: tuple[str, ...]) -> str:
         if not raw:
             return raw
-        action, kind = policy.decide(name, self._deny)
+        action, kind = policy.decide(path, self._deny)
         if action in {"deny", "pseudonym"}:
-            return self._whole(
-                raw, kind, forced=action == "deny" and self._deny.match(policy.canonical(name)) is not None
-            )
+            return self._whole(raw, kind, forced=policy.is_denied(path, self._deny))
         if action == "sql":
             return self._free(self._literals(raw))
-        if action == "body" and not _is_structured(raw):
+        if action == "body" and not structure.is_structured(raw):
             return self._whole(raw, "SECRET", forced=True)
         return self._free(raw, entropy=action != "pass", loose=action != "pass")
 
@@ -223,7 +225,7 @@ class Sanitizer:
     def _pieces(self, raw: str, *, entropy: bool) -> Iterator[str]:
         with self._lock:
             self._vault.reserve(raw)
-            for piece in _cut_up(raw):
+            for piece in structure.cut_up(raw):
                 current = piece
                 for _ in range(_ROUNDS):
                     after = self._free(current, entropy=entropy)
@@ -238,10 +240,10 @@ class Sanitizer:
             raw = f"{raw[:MAX_VALUE_CHARS]} [cut: {len(raw) - MAX_VALUE_CHARS} more characters]"
         out: list[str] = []
         position = 0
-        for start, end, parsed in _json_parts(raw):
+        for start, end, parsed in structure.json_parts(raw):
             out.append(self._scan(raw[position:start], entropy=entropy, loose=loose))
-            cleaned = self._walk(parsed, "", 0)
-            out.append(raw[start:end] if cleaned == parsed else _dump(cleaned, raw[start:end]))
+            cleaned = self._walk(parsed, (), 0)
+            out.append(raw[start:end] if cleaned == parsed else structure.dump(cleaned, raw[start:end]))
             position = end
         if not out:
             return self._scan(raw, entropy=entropy, loose=loose)
@@ -341,74 +343,3 @@ def _merge(text: str, hits: list[Hit]) -> list[Hit]:
             kind = max(last.kind, hit.kind, key=lambda kind: _PRIORITY.get(kind, 2))
             merged.append(Hit(last.start, hit.end, kind, text[last.start : hit.end], last.sure or hit.sure))
     return merged
-
-
-def _json_parts(text: str) -> Iterator[tuple[int, int, JsonValue]]:
-    """Objects and arrays written in a text."""
-    decoder = json.JSONDecoder()
-    position = attempts = 0
-    while attempts < _JSON_ATTEMPTS:
-        match = _JSON_START.search(text, position)
-        if match is None:
-            return
-        attempts += 1
-        position = match.start() + 1
-        try:
-            parsed, end = cast("tuple[JsonValue, int]", decoder.raw_decode(text, match.start()))
-        except (ValueError, RecursionError):
-            continue
-        if text[match.start()] == "[" and (
-            text[end : end + 1] in {"=", ".", "["} or text[match.start() - 1 : match.start()].isalnum()
-        ):
-            continue  # code: settings["token"] = ...
-        yield match.start(), end, parsed
-        position = end
-
-
-def _dump(value: JsonValue, written: str) -> str:
-    """JSON in the style it was written in."""
-    indent = re.match(r"[\[{]\r?\n([ \t]+)", written)
-    compact = '": ' not in written and '", ' not in written
-    return json.dumps(
-        value,
-        ensure_ascii=written.isascii() and "\\u" in written,
-        indent=indent[1] if indent else None,
-        separators=(",", ":") if compact and not indent else None,
-    )
-
-
-def _is_structured(text: str) -> bool:
-    return (
-        next(_json_parts(text), None) is not None
-        or re.match(r"[\w.\-\[\]%]{1,64}=[^\s]*(?:&|\Z)", text) is not None
-    )
-
-
-def _strings(value: JsonValue) -> Iterator[str]:
-    """Every string of a JSON value, keys and card-like numbers included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, inner in cast("JsonObject", value).items():
-            yield key
-            yield from _strings(inner)
-    elif isinstance(value, Sequence):
-        for inner in value:
-            yield from _strings(inner)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
-
-
-def _cut_up(text: str) -> Iterator[str]:
-    """Pieces of at most `MAX_VALUE_CHARS`, cut at line ends or blanks where there are any."""
-    position = 0
-    while len(text) - position > MAX_VALUE_CHARS:
-        end = position + MAX_VALUE_CHARS
-        cut = (
-            text.rfind("\n", position + MAX_VALUE_CHARS // 2, end) + 1
-            or text.rfind(" ", position + MAX_VALUE_CHARS // 2, end) + 1
-        )
-        end = cut or end
-        yield text[position:end]
-        position = end
-    yield text[position:]

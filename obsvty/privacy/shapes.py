@@ -7,6 +7,7 @@ import ipaddress
 import re
 from typing import Final
 
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 IBAN_LENGTHS: Final = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
@@ -122,7 +123,7 @@ def is_bech32(text: str) -> bool:
 
 
 def is_id(run: str) -> bool:
-    """An id that telemetry is full of: UUID, ULID, hex of any length (also Gerrit's I..., git describe's g...), plain numbers."""
+    """An id that telemetry is full of: UUID, ULID, numbers, hex of any length (Gerrit's `I...`, git's `g...` too)."""
     bare = run.strip("-_")
     if _UUID.fullmatch(bare):
         return True

@@ -75,7 +75,7 @@ class Vault:
 
 
 def worth_searching(kind: str, value: str) -> bool:
-    """Whether a value is telling enough to be replaced wherever it occurs (`admin`, `42` or `order_created` are not)."""
+    """Whether a value is telling enough to be replaced wherever it occurs (`admin` or `order_created` is not)."""
     if not 5 <= len(value) <= _LONGEST:
         return False
     if value.replace(" ", "").isdigit():

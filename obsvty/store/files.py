@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from obsvty.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -59,6 +62,19 @@ def store_error(exc: OSError, folder: Path) -> StoreError:
     return StoreError(
         f"The data folder {folder} cannot be used: {reason}.",
         hint="Check the disk, or choose another folder with --data.",
+    )
+
+
+def any_store_error(exc: Exception, folder: Path) -> StoreError:
+    """What a failure of the writer's loops means; also one that nobody foresaw."""
+    if isinstance(exc, StoreError):
+        return exc
+    if isinstance(exc, OSError):
+        return store_error(exc, folder)
+    log.error("unexpected error of the writer", exc_info=exc)
+    return StoreError(
+        f"The writer of {folder} failed ({type(exc).__name__}).",
+        hint="What was acknowledged is kept in the log and tried again; please report this.",
     )
 
 

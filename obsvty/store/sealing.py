@@ -10,7 +10,7 @@ from pathlib import Path
 
 from obsvty.errors import StoreError
 from obsvty.store.decoding import Decoder, decode_records
-from obsvty.store.files import put_in_place, sync_folder
+from obsvty.store.files import put_in_place
 from obsvty.store.imports import ImportedRequests, request_hash
 from obsvty.store.manifest import MANIFEST_NAME, DroppedFile, Manifest, SegmentFile, publish, read_manifest
 from obsvty.store.schema import TABLES
@@ -54,6 +54,11 @@ class Sealer:
     def quarantined(self) -> int:
         """Requests in `quarantine/`, over the folder's life."""
         return self._manifest.quarantined
+
+    @property
+    def crowded(self) -> bool:
+        """So many files that readers feel it: merging may not wait for a quiet moment any more."""
+        return len(self._manifest.files) > 8 * self._merge_files
 
     @property
     def next_number(self) -> int:
@@ -187,4 +192,3 @@ class Sealer:
         following = replace(manifest, generation=self._manifest.generation + 1)
         publish(self._root, following)
         self._manifest = following
-        sync_folder(self._root)

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import Self
 from obsvty.errors import StoreError, StoreOverloaded
 from obsvty.model import Signal
 from obsvty.store.decoding import Decoder
-from obsvty.store.files import store_error, storing_in
+from obsvty.store.files import any_store_error, storing_in, sync_folder
 from obsvty.store.imports import ImportedRequests, request_hash
 from obsvty.store.lock import FolderLock
 from obsvty.store.sealing import Sealer
@@ -59,10 +60,11 @@ class _Barrier:
 class _Waiting:
     """A request on its way into the log."""
 
-    __slots__ = ("done", "error", "record")
+    __slots__ = ("awaited", "done", "error", "record")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, *, awaited: bool) -> None:
         self.record = record
+        self.awaited = awaited  # somebody waits for `done` and is told `error`
         self.done = threading.Event()
         self.error: StoreError | None = None
 
@@ -104,6 +106,8 @@ class Writer:
         with storing_in(self._root):
             for folder in ("wal", "seg", "quarantine"):
                 (self._root / folder).mkdir(parents=True, exist_ok=True)
+            sync_folder(self._root)
+            sync_folder(self._root.absolute().parent)
         self._lock = FolderLock(self._root)
         self._imports = ImportedRequests(self._root)
         try:
@@ -170,7 +174,7 @@ class Writer:
                 return False
             self._importing.add(request)
         try:
-            waiting = self._enqueue(Record(signal, body, once=True))
+            waiting = self._enqueue(Record(signal, body, once=True), awaited=wait)
             if wait:
                 waiting.done.wait()
                 if waiting.error is not None:
@@ -246,9 +250,9 @@ class Writer:
     ) -> None:
         self.close()
 
-    def _enqueue(self, record: Record) -> _Waiting:
+    def _enqueue(self, record: Record, *, awaited: bool = True) -> _Waiting:
         size_bytes = len(record.body)
-        waiting = _Waiting(record)
+        waiting = _Waiting(record, awaited=awaited)
         with self._changed:
             if self._closing:
                 raise _closed(self._root)
@@ -292,7 +296,7 @@ class Writer:
                         rotate_at = time.monotonic() + self._rotate_s
                     wal.append([waiting.record for waiting in batch])
                 except Exception as exc:  # noqa: BLE001 # outermost loop: senders wait for an answer
-                    self._refuse(batch, self._reason(exc))
+                    self._refuse(batch, any_store_error(exc, self._root))
                     refused = True
                 else:
                     records += [waiting.record for waiting in batch]
@@ -322,7 +326,8 @@ class Writer:
         log.error("%d requests were not stored: %s", len(batch), error.message)
         with self._changed:
             self._pending_bytes -= sum(len(waiting.record.body) for waiting in batch)
-            self._unwaited_error = error
+            if not all(waiting.awaited for waiting in batch):
+                self._unwaited_error = error
             self._changed.notify_all()
         with self._import_lock:
             for waiting in batch:
@@ -334,7 +339,8 @@ class Writer:
     def _hand_over(self, wal: WalFile, records: list[Record]) -> None:
         wal.close()
         if not records:
-            wal.path.unlink(missing_ok=True)
+            with suppress(OSError):  # an empty log does no harm
+                wal.path.unlink(missing_ok=True)
             return
         with self._changed:
             self._logs.append((wal, records))
@@ -365,28 +371,17 @@ class Writer:
             if any(record.once for record in records):
                 with self._import_lock:
                     self._importing -= {request_hash(r.signal, r.body) for r in records if r.once}
-            if not self._logs:
+            if not self._logs or self._sealer.crowded:
                 self._tidy()
 
     def _seal(self, number: int, records: list[Record]) -> StoreError | None:
         try:
             self._sealer.seal(number, records)
         except Exception as exc:  # noqa: BLE001 # outermost loop: the log keeps the data
-            error = self._reason(exc)
+            error = any_store_error(exc, self._root)
             log.warning("segment %d is not written yet: %s", number, error.message)
             return error
         return None
-
-    def _reason(self, exc: Exception) -> StoreError:
-        if isinstance(exc, StoreError):
-            return exc
-        if isinstance(exc, OSError):
-            return store_error(exc, self._root)
-        log.error("unexpected error of the writer", exc_info=exc)
-        return StoreError(
-            f"The writer of {self._root} failed ({type(exc).__name__}).",
-            hint="What was acknowledged is kept in the log and tried again; please report this.",
-        )
 
     def _tidy(self) -> None:
         try:

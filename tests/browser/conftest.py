@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -47,6 +48,10 @@ def lab(demo: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Itera
     """JupyterLab on a free port of loopback, with its own configuration and this repository's kernelspec."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "kernelspec", folder / "jupyter" / "kernels" / "obsvty")
+    settings = folder / "settings"
+    settings.mkdir()
+    quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+    (settings / "overrides.json").write_text(json.dumps(quiet))
     (folder / "work").mkdir()
     shutil.copy(ROOT / "notebooks" / "first-incident.ipynb", folder / "work")
     token = secrets.token_hex(8)
@@ -72,6 +77,7 @@ def lab(demo: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Itera
         f"--port={port}",
         f"--ServerApp.token={token}",
         f"--ServerApp.root_dir={folder / 'work'}",
+        f"--LabApp.app_settings_dir={settings}",
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]

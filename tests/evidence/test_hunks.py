@@ -92,3 +92,7 @@ def test_a_files_kind_follows_from_its_name() -> None:
 def test_any_text_after_a_header_is_read_without_an_error(text: str) -> None:
     diff = f"diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,1 +1,1 @@\n{text}"
     assert parse_diff(diff)[0].path == "x.py"
+
+
+def test_a_commit_without_changes_has_no_patches() -> None:
+    assert parse_diff("") == []

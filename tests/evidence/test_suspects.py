@@ -224,7 +224,9 @@ def test_the_range_comes_from_the_deployment_or_its_version_tags_or_is_bounded_h
         choose_range(git, None, head=second, base="nope")
 
 
-STEPS = st.lists(st.sampled_from(["a.py", "b.py", "docs/c.md", "merge", "revert"]), min_size=3, max_size=7)
+STEPS = st.lists(
+    st.sampled_from(["a.py", "b.py", "docs/c.md", "merge", "revert", "empty"]), min_size=3, max_size=7
+)
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -248,6 +250,8 @@ def test_every_suspect_is_in_rev_list_of_the_range(
             history.git("switch", "--quiet", "main")
             history.commit(f"main {number}", {f"main{number}.py": "y = 1\n"})
             history.git("merge", "--quiet", "--no-ff", "--no-edit", f"side{number}")
+        elif step == "empty":
+            history.commit(f"empty {number}", {})
         elif step == "revert" and number > 0:
             if len(history.git("rev-list", "--parents", "-1", "HEAD").split()) == 2:
                 history.git("revert", "--no-edit", "HEAD")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from obsvty.insight.check import Checked, Claim, check_claims
-from obsvty.insight.numbers import Numbers, numbers_in
+from obsvty.insight.numbers import Known, Numbers, Unit, numbers_in
 from obsvty.model import JsonValue
 
 IDS = ("E1", "E2", "E3", "E4", "E5", "E6")
@@ -27,6 +27,7 @@ def check(facts: Mapping[str, JsonValue], text: str, *citations: str) -> Checked
         ("It takes 0.49 s instead of 0.13 s.", "E1"),
         ("It is 3.7x slower.", "E1"),
         ("That is 268 % more.", "E1"),
+        ("The new calls are 99 % of it.", "E3"),
         ("About 360 ms were added.", "E1"),
         ("About 370 ms were added.", "E3"),
         ("Three calls explain 366 of 370 ms.", "E3"),
@@ -53,6 +54,8 @@ def test_sentence_that_the_evidence_backs_stays(facts: Facts, text: str, citatio
     ("text", "citation", "reason"),
     [
         ("It went from 134 to 512 ms.", "E1", "a number in it is not in the evidence"),
+        ("The calls took 65 ms.", "E2", "a number in it is not in the evidence"),
+        ("Set a time-out of 2 s.", "E3", "a number in it is not in the evidence"),
         ("It is 9.9x slower.", "E1", "a number in it is not in the evidence"),
         ("It costs 40000 EUR an hour.", "E1", "a number in it is not in the evidence"),
         ("A time-out of 250 ms would do.", "E3", "a number in it is not in the evidence"),
@@ -62,7 +65,7 @@ def test_sentence_that_the_evidence_backs_stays(facts: Facts, text: str, citatio
         ("Version 1.6.2 did it.", "E2", "a name in it is not in the evidence"),
         ("It began at 13:00:00.", "E2", "a name in it is not in the evidence"),
         ("Host ip-10-0-3-77 did it.", "E2", "a name in it is not in the evidence"),
-        ("See https://evil.test/fix for more.", "E4", "an address in it is not in the evidence"),
+        ("See https://evil.test/fix for more.", "E4", "an address in it was not measured"),
         ("It is ![slow](x).", "E4", "it holds markup"),
         ("It is <img src=x>.", "E4", "it holds markup"),
         ("It is slow.", "E99", "it cites evidence that does not exist"),
@@ -109,25 +112,59 @@ def test_numbers_that_strangers_wrote_count_only_through_cited_evidence(facts: F
     assert check(facts, "It lost 987654 users.", "E1").reasons == ("a number in it is not in the evidence",)
 
 
+def test_link_that_evidence_quotes_from_a_stranger_is_struck_and_a_called_address_is_not(
+    facts: Facts,
+) -> None:
+    facts["evidence"] = [{"id": "E1", "kind": "commit", "text": "fix, see https://evil.test/fix"}]
+    facts["localization"] = [{"operation": "GET https://rates.test/today"}]
+    assert check(facts, "See https://evil.test/fix.", "E1").reasons == ("an address in it was not measured",)
+    assert check(facts, "It calls https://rates.test/today.", "E1").struck == ()
+
+
 def test_hidden_characters_and_line_breaks_are_gone(facts: Facts) -> None:
-    assert check(facts, "It\x1b[31m is\r\nslow\u202e.", "E1").text == "It [31m is slow ."
+    assert check(facts, "It\x1b[m is\r\nslow\u202e.", "E1").text == "It [m is slow ."
+
+
+def test_revisions_and_times_lend_no_numbers() -> None:
+    facts: Facts = {
+        "revision": "3580ae37becc",
+        "version": "12.5.3",
+        "at": "2026-11-20T14:59:30.000Z",
+        "n": [7],
+    }
+    assert {known.value for known in Numbers.of_facts(facts).values} == {7.0, 1.0}
 
 
 @pytest.mark.parametrize(
-    ("said", "value", "held"),
+    ("said", "value", "unit", "held"),
     [
-        ("366", 366.4, True),
-        ("366", 366.6, False),
-        ("370", 366.0, True),
-        ("400", 366.0, False),
-        ("0.9", 0.94, True),
-        ("0.9", 0.96, False),
-        ("94 %", 0.94, True),
-        ("94", 0.94, False),
-        ("1.5 s", 1500.0, True),
-        ("1,234", 1234.0, True),
-        ("12 ms", 0.012, True),
+        ("366", 366.4, "ms", True),
+        ("366", 366.6, "ms", False),
+        ("370", 366.0, "ms", True),
+        ("400", 366.0, "ms", False),
+        ("0.9", 0.94, "ratio", True),
+        ("0.9", 0.96, "ratio", False),
+        ("94 %", 0.94, "ratio", True),
+        ("94", 0.94, "ratio", False),
+        ("1.5 s", 1500.0, "ms", True),
+        ("1,234", 1234.0, "count", True),
+        ("12 ms", 0.012, "s", True),
+        ("3 ms", 3.0, "count", False),
+        ("3 %", 3.0, "count", False),
+        ("3 calls", 3.0, "count", True),
+        ("3 ms", 3.0, "", True),
     ],
 )
-def test_numbers_may_be_rounded_but_not_bent(said: str, value: float, held: bool) -> None:
-    assert Numbers(values=frozenset({value})).hold(numbers_in(said)[0]) is held
+def test_numbers_may_be_rounded_but_not_bent(said: str, value: float, unit: Unit, held: bool) -> None:
+    assert Numbers(values=frozenset({Known(value, unit)})).hold(numbers_in(said)[0]) is held
+
+
+def test_identifier_of_the_suspects_code_may_be_named_but_its_numbers_may_not(facts: Facts) -> None:
+    code = "+    session.post(url, timeout=5)  # v2beta1"
+    said = [
+        Claim(text="It waits for session.post and v2beta1.", citations=("E4",)),
+        Claim(text="It waits up to 5.5 s.", citations=("E4",)),
+    ]
+    checked = check_claims(said, evidence_ids=IDS, facts=facts, context_text=code)
+    assert checked.text == "It waits for session.post and v2beta1."
+    assert check_claims(said[:1], evidence_ids=IDS, facts=facts).kept == ()

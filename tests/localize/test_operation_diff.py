@@ -35,7 +35,7 @@ def _edges(diff: OperationDiff) -> dict[str, EdgeChange]:
 def test_new_calls_are_named_by_method_host_and_path_and_explain_the_added_time(story: ModuleType) -> None:
     charge = story.http("pay:80", "/charge", 80, 10)
     card = [story.http("issuer:90", f"/cards/{n}", 50, 100 + 60 * n) for n in (1, 2)]
-    diff = _diff(story, [charge], [charge, *card, story.http("issuer:90", "/bin", 30, 250)], (100, 300))
+    diff = _diff(story, [charge], [charge, *card, story.http("issuer:90", "/bin", 30, 270)], (100, 300))
     edges = _edges(diff)
     assert set(edges) == {"self", "POST pay:80/charge", "POST issuer:90/cards/{id}", "POST issuer:90/bin"}
     new = edges["POST issuer:90/cards/{id}"]

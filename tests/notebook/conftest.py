@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,4 +36,5 @@ def shell() -> Iterator[InteractiveShell]:
     """An IPython that is not the process's singleton."""
     made = InteractiveShell(history_manager=None)
     yield made
+    atexit.unregister(made.atexit_operations)  # it would run again at exit
     made.atexit_operations()

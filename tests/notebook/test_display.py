@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import ibis
+import pyarrow as pa
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -62,7 +63,7 @@ def test_what_a_model_would_get_is_shown_whole(shell: InteractiveShell, context:
 
 def test_an_ibis_table_shows_its_first_rows_and_says_that_there_are_more(shell: InteractiveShell) -> None:
     register(shell)
-    table = ibis.memtable({"name": ["<b>", *"abcdefghijklmnopqrstuvw"], "n": range(24)})
+    table = ibis.memtable(pa.table({"name": ["<b>", *"abcdefghijklmnopqrstuvw"], "n": list(range(24))}))
     forms, _ = shell.display_formatter.format(table)
     assert forms["text/plain"].splitlines()[1] == "<b>    0"
     assert forms["text/plain"].endswith("the first 20 rows")

@@ -1,8 +1,13 @@
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import LogRecordExporter, SimpleLogRecordProcessor
@@ -15,7 +20,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from obsvty.model import Signal
 from obsvty.otlp.grpc import GrpcReceiver
 from obsvty.otlp.http import HttpReceiver
-
 
 RESOURCE = Resource({"service.name": "shop"})
 
@@ -72,13 +76,40 @@ def capture() -> Path:
     return Path(obsvty.demo.__file__).parent / "data" / "shop.otlp.jsonl.gz"
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate of localhost and its key, as PEM files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(cert.public_bytes(pem))
+    form, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, no_password))
+    return folder / "cert.pem", folder / "key.pem"
+
+
 class Emit:
     """One span, one log record, one metric point through the real SDK and any of its exporters."""
 
     def span(self, exporter: SpanExporter) -> None:
         provider = TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-        with provider.get_tracer("test").start_as_current_span("GET /checkout", attributes={"http.status_code": 200}):
+        with provider.get_tracer("test").start_as_current_span(
+            "GET /checkout", attributes={"http.status_code": 200}
+        ):
             pass
         provider.shutdown()
 

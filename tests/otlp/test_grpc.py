@@ -48,12 +48,16 @@ def traces(*ids: tuple[bytes, bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-def test_the_sdk_exporters_arrive(grpc_receiver: GrpcReceiver, collected, emit, compression: grpc.Compression) -> None:
+def test_the_sdk_exporters_arrive(
+    grpc_receiver: GrpcReceiver, collected, emit, compression: grpc.Compression
+) -> None:
     options = {"endpoint": f"127.0.0.1:{grpc_receiver.port}", "insecure": True, "compression": compression}
     emit.span(OTLPSpanExporter(**options))
     emit.log(OTLPLogExporter(**options))
     emit.metric(OTLPMetricExporter(**options))
-    tables = {signal: decode(signal, collected.wait_for(signal))[signal].to_pylist() for signal in METHODS.values()}
+    tables = {
+        signal: decode(signal, collected.wait_for(signal))[signal].to_pylist() for signal in METHODS.values()
+    }
     [span], [record], [point] = tables["traces"], tables["logs"], tables["metrics"]
     assert (span["name"], span["service_name"], span["http_status"]) == ("GET /checkout", "shop", 200)
     assert (record["body"], record["trace_id"]) == ("card declined", None)
@@ -71,17 +75,30 @@ def test_success_and_an_empty_request_are_answered_with_an_empty_message(
 
 def test_spans_without_valid_ids_are_rejected_one_by_one(grpc_receiver: GrpcReceiver, collected) -> None:
     good = (b"\1" * 16, b"\2" * 8)
-    bad = [(bytes(16), b"\2" * 8), (b"\1" * 16, bytes(8)), (b"\1" * 15, b"\2" * 8), (b"", b"\2" * 8), (b"\1" * 16, b"\2" * 9)]
+    bad = [
+        (bytes(16), b"\2" * 8),
+        (b"\1" * 16, bytes(8)),
+        (b"\1" * 15, b"\2" * 8),
+        (b"", b"\2" * 8),
+        (b"\1" * 16, b"\2" * 9),
+    ]
     answer = ExportTraceServiceResponse.FromString(call(grpc_receiver, traces(bad[0], good, *bad[1:], good)))
     assert answer.partial_success.rejected_spans == 5
     assert "16 bytes" in answer.partial_success.error_message
     assert collected.of("traces") == [traces(good, good)]
-    assert ExportTraceServiceResponse.FromString(call(grpc_receiver, traces(*bad))).partial_success.rejected_spans == 5
+    assert (
+        ExportTraceServiceResponse.FromString(
+            call(grpc_receiver, traces(*bad))
+        ).partial_success.rejected_spans
+        == 5
+    )
     assert len(collected.requests) == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bytes_that_are_not_otlp_are_invalid_argument(grpc_receiver: GrpcReceiver, collected, method: str) -> None:
+def test_bytes_that_are_not_otlp_are_invalid_argument(
+    grpc_receiver: GrpcReceiver, collected, method: str
+) -> None:
     error = refusal(grpc_receiver, b"\xff\xff", method=method)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     status = Status.FromString(trailers(error)["grpc-status-details-bin"])
@@ -90,7 +107,9 @@ def test_bytes_that_are_not_otlp_are_invalid_argument(grpc_receiver: GrpcReceive
     assert collected.requests == []
 
 
-@pytest.mark.parametrize("failure", [StoreOverloaded("full"), StoreError("disk"), RuntimeError("secret value")])
+@pytest.mark.parametrize(
+    "failure", [StoreOverloaded("full"), StoreError("disk"), RuntimeError("secret value")]
+)
 def test_a_store_that_cannot_take_it_is_unavailable_with_both_kinds_of_retry_info(
     grpc_receiver: GrpcReceiver, collected, failure: Exception
 ) -> None:
@@ -127,13 +146,20 @@ def test_a_token_is_asked_for_and_compared(collected, emit) -> None:
     receiver = GrpcReceiver("127.0.0.1:0", collected, token="s3cret")
     receiver.start()
     try:
-        for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "s3cret"),), (("authorization", "Basic s3cret"),)):
+        for metadata in (
+            (),
+            (("authorization", "Bearer wrong"),),
+            (("authorization", "s3cret"),),
+            (("authorization", "Basic s3cret"),),
+        ):
             assert refusal(receiver, traces(), metadata=metadata).code() is grpc.StatusCode.UNAUTHENTICATED
         assert collected.requests == []
         assert call(receiver, traces(), metadata=(("authorization", "Bearer s3cret"),)) == b""
         emit.span(
             OTLPSpanExporter(
-                endpoint=f"127.0.0.1:{receiver.port}", insecure=True, headers={"authorization": "Bearer s3cret"}
+                endpoint=f"127.0.0.1:{receiver.port}",
+                insecure=True,
+                headers={"authorization": "Bearer s3cret"},
             )
         )
         assert len(collected.of("traces")) == 2
@@ -207,3 +233,23 @@ def test_stop_lets_a_call_in_flight_finish_and_is_harmless_twice() -> None:
 def test_gzip_bytes_that_are_no_gzip_do_not_reach_the_store(grpc_receiver: GrpcReceiver, collected) -> None:
     assert refusal(grpc_receiver, gzip.compress(traces())).code() is grpc.StatusCode.INVALID_ARGUMENT
     assert collected.requests == []
+
+
+def test_tls_is_spoken_with_a_certificate(certificate, collected, emit) -> None:
+    cert, key = certificate
+    receiver = GrpcReceiver("127.0.0.1:0", collected, tls_cert=cert, tls_key=key)
+    receiver.start()
+    try:
+        credentials = grpc.ssl_channel_credentials(cert.read_bytes())
+        emit.span(OTLPSpanExporter(endpoint=f"https://localhost:{receiver.port}", credentials=credentials))
+        assert len(collected.of("traces")) == 1
+    finally:
+        receiver.stop(1)
+
+
+def test_many_calls_at_once_all_arrive(grpc_receiver: GrpcReceiver, collected) -> None:
+    bodies = [traces((i.to_bytes(16, "big"), b"\2" * 8)) for i in range(1, 101)]
+    with grpc.insecure_channel(f"127.0.0.1:{grpc_receiver.port}") as channel:
+        export = channel.unary_unary(TRACES)
+        assert [future.result(5) for future in [export.future(body) for body in bodies]] == [b""] * 100
+    assert sorted(collected.of("traces")) == sorted(bodies)

@@ -4,9 +4,11 @@ import gzip
 import http.client
 import json
 import socket
+import ssl
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zstandard
@@ -50,7 +52,9 @@ def send(
     connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=5)
     try:
         own = {"Content-Type": kind} if kind else {}
-        connection.request(method, path, body=body, headers={**own, **(headers or {})}, encode_chunked=chunked)
+        connection.request(
+            method, path, body=body, headers={**own, **(headers or {})}, encode_chunked=chunked
+        )
         return Answer(connection.getresponse())
     finally:
         connection.close()
@@ -70,7 +74,9 @@ def traces_json(*trace_ids: str) -> bytes:
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_sdk_exporters_arrive(http_receiver: HttpReceiver, collected, emit, compression: Compression) -> None:
+def test_the_sdk_exporters_arrive(
+    http_receiver: HttpReceiver, collected, emit, compression: Compression
+) -> None:
     url = f"http://127.0.0.1:{http_receiver.port}/v1"
     emit.span(OTLPSpanExporter(endpoint=f"{url}/traces", compression=compression))
     emit.log(OTLPLogExporter(endpoint=f"{url}/logs", compression=compression))
@@ -85,7 +91,9 @@ def test_the_sdk_exporters_arrive(http_receiver: HttpReceiver, collected, emit, 
 
 
 @pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs", "/v1/metrics"])
-@pytest.mark.parametrize(("kind", "request_body", "empty"), [(PROTOBUF, b"", b""), (JSON, b"{}", b"{}"), (PROTOBUF, b"\n\0", b"")])
+@pytest.mark.parametrize(
+    ("kind", "request_body", "empty"), [(PROTOBUF, b"", b""), (JSON, b"{}", b"{}"), (PROTOBUF, b"\n\0", b"")]
+)
 def test_success_is_an_empty_message_in_the_content_type_of_the_request(
     http_receiver: HttpReceiver, path: str, kind: str, request_body: bytes, empty: bytes
 ) -> None:
@@ -95,7 +103,8 @@ def test_success_is_an_empty_message_in_the_content_type_of_the_request(
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
-    ("encoding", "pack"), [("", bytes), ("identity", bytes), ("gzip", gzip.compress), ("zstd", zstandard.compress)]
+    ("encoding", "pack"),
+    [("", bytes), ("identity", bytes), ("gzip", gzip.compress), ("zstd", zstandard.compress)],
 )
 @pytest.mark.parametrize("kind", [PROTOBUF, JSON])
 def test_every_encoding_in_one_piece_or_chunked(
@@ -134,7 +143,9 @@ def test_invalid_spans_are_rejected_one_by_one(http_receiver: HttpReceiver, coll
         (415, 3, {"headers": {"Content-Encoding": "br"}}),
     ],
 )
-def test_an_error_is_a_protobuf_status(http_receiver: HttpReceiver, collected, status: int, code: int, arguments: dict) -> None:
+def test_an_error_is_a_protobuf_status(
+    http_receiver: HttpReceiver, collected, status: int, code: int, arguments: dict
+) -> None:
     answer = send(http_receiver, **arguments)
     assert (answer.status, answer.headers["content-type"]) == (status, PROTOBUF)
     found = Status.FromString(answer.body)
@@ -147,7 +158,16 @@ def test_an_error_is_a_protobuf_status(http_receiver: HttpReceiver, collected, s
         assert answer.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"resourceSpans": 1}', b'{"resourceSpans": [{"resource": {"attributes": "x"}}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'{"resourceSpans": 1}',
+        b'{"resourceSpans": [{"resource": {"attributes": "x"}}]}',
+        b"\xff",
+    ],
+)
 def test_an_error_is_json_for_json(http_receiver: HttpReceiver, body: bytes) -> None:
     answer = send(http_receiver, body, kind=JSON)
     assert (answer.status, answer.headers["content-type"]) == (400, JSON)
@@ -155,7 +175,9 @@ def test_an_error_is_json_for_json(http_receiver: HttpReceiver, body: bytes) -> 
 
 
 @pytest.mark.parametrize("kind", [PROTOBUF, JSON])
-@pytest.mark.parametrize("failure", [StoreOverloaded("full"), StoreError("disk"), RuntimeError("secret value")])
+@pytest.mark.parametrize(
+    "failure", [StoreOverloaded("full"), StoreError("disk"), RuntimeError("secret value")]
+)
 def test_a_store_that_cannot_take_it_is_503_with_retry_after(
     http_receiver: HttpReceiver, collected, failure: Exception, kind: str
 ) -> None:
@@ -212,7 +234,9 @@ def zeros_gzip(megabytes: int) -> bytes:
     ],
     ids=["gzip bomb", "zstd bomb", "plain"],
 )
-def test_a_request_above_the_limit_is_413_and_a_bomb_is_not_inflated(collected, encoding: str, body: bytes) -> None:
+def test_a_request_above_the_limit_is_413_and_a_bomb_is_not_inflated(
+    collected, encoding: str, body: bytes
+) -> None:
     import tracemalloc
 
     receiver = HttpReceiver("127.0.0.1:0", collected, max_message_mb=1)
@@ -230,18 +254,52 @@ def test_a_request_above_the_limit_is_413_and_a_bomb_is_not_inflated(collected, 
         receiver.stop(1)
 
 
-def test_a_chunked_body_above_the_limit_is_413(collected) -> None:
+def test_a_chunked_body_without_end_is_413(collected) -> None:
     receiver = HttpReceiver("127.0.0.1:0", collected, max_message_mb=1)
     receiver.start()
     try:
         with socket.create_connection(("127.0.0.1", receiver.port), timeout=5) as raw:
             raw.sendall(
                 b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
-                b"Transfer-Encoding: chunked\r\n\r\n" + b"100001\r\n" + bytes(0x100001)
+                b"Transfer-Encoding: chunked\r\n\r\n" + b"500000\r\n" + bytes(0x500000)
             )
             assert raw.recv(12) == b"HTTP/1.1 413"
     finally:
         receiver.stop(1)
+
+
+def test_a_client_that_sends_far_too_much_can_still_read_its_413(collected) -> None:
+    receiver = HttpReceiver("127.0.0.1:0", collected, max_message_mb=1)
+    receiver.start()
+    try:
+        assert send(receiver, bytes(3 << 20)).status == 413
+        pieces = (bytes(1 << 16) for _ in range(48))
+        assert send(receiver, pieces, headers={"Transfer-Encoding": "chunked"}, chunked=True).status == 413
+        waiting = {"Expect": "100-continue", "Content-Length": str(1 << 30)}
+        assert send(receiver, b"", headers=waiting).status == 413
+        assert collected.requests == []
+    finally:
+        receiver.stop(1)
+
+
+def test_many_clients_at_once_all_arrive(http_receiver: HttpReceiver, collected) -> None:
+    bodies = [traces(i.to_bytes(16, "big")) for i in range(1, 101)]
+    with ThreadPoolExecutor(20) as pool:
+        assert {answer.status for answer in pool.map(lambda body: send(http_receiver, body), bodies)} == {200}
+    assert sorted(collected.of("traces")) == sorted(bodies)
+
+
+def test_stop_does_not_wait_for_idle_connections(collected) -> None:
+    receiver = HttpReceiver("127.0.0.1:0", collected)
+    receiver.start()
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=5)
+    connection.request("POST", "/v1/traces", body=traces(), headers={"Content-Type": PROTOBUF})
+    connection.getresponse().read()
+    stopper = threading.Thread(target=receiver.stop, args=(60,))
+    stopper.start()
+    stopper.join(5)
+    assert not stopper.is_alive()
+    connection.close()
 
 
 def test_a_client_that_expects_100_continue_gets_it(http_receiver: HttpReceiver, collected) -> None:
@@ -259,7 +317,10 @@ def test_a_client_that_expects_100_continue_gets_it(http_receiver: HttpReceiver,
 
 def test_a_client_that_leaves_in_the_middle_stores_nothing(http_receiver: HttpReceiver, collected) -> None:
     with socket.create_connection(("127.0.0.1", http_receiver.port), timeout=5) as raw:
-        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 99\r\n\r\n\n")
+        raw.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n"
+            b"Content-Length: 99\r\n\r\n\n"
+        )
     assert send(http_receiver, traces()).status == 200
     assert collected.of("traces") == [traces()]
 
@@ -274,13 +335,20 @@ def test_a_connection_is_kept_for_many_requests(http_receiver: HttpReceiver, col
 
 
 def test_pages_of_an_allowed_origin_may_send_and_others_may_not(http_receiver: HttpReceiver) -> None:
-    ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,authorization"}
-    allowed = send(http_receiver, method="OPTIONS", kind=None, headers={**ask, "Origin": "https://shop.example"})
+    ask = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,authorization",
+    }
+    allowed = send(
+        http_receiver, method="OPTIONS", kind=None, headers={**ask, "Origin": "https://shop.example"}
+    )
     assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (204, "https://shop.example")
     assert "authorization" in allowed.headers["access-control-allow-headers"]
     answer = send(http_receiver, traces(), headers={"Origin": "https://shop.example"})
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "https://shop.example")
-    other = send(http_receiver, method="OPTIONS", kind=None, headers={**ask, "Origin": "https://evil.example"})
+    other = send(
+        http_receiver, method="OPTIONS", kind=None, headers={**ask, "Origin": "https://evil.example"}
+    )
     assert other.status == 403
     assert "access-control-allow-origin" not in other.headers
 
@@ -324,3 +392,19 @@ def test_a_certificate_that_cannot_be_used_is_refused_before_listening(tmp_path,
         HttpReceiver("127.0.0.1:0", collected, tls_cert=cert, tls_key=key)
     with pytest.raises(ReceiverError, match="needs a certificate and its key"):
         HttpReceiver("127.0.0.1:0", collected, tls_cert=cert)
+
+
+def test_tls_is_spoken_with_a_certificate(certificate, collected) -> None:
+    cert, key = certificate
+    receiver = HttpReceiver("127.0.0.1:0", collected, tls_cert=cert, tls_key=key)
+    receiver.start()
+    connection = http.client.HTTPSConnection(
+        "localhost", receiver.port, timeout=5, context=ssl.create_default_context(cafile=cert)
+    )
+    try:
+        connection.request("POST", "/v1/traces", body=traces(), headers={"Content-Type": PROTOBUF})
+        assert connection.getresponse().status == 200
+        assert collected.of("traces") == [traces()]
+    finally:
+        connection.close()
+        receiver.stop(1)

@@ -33,7 +33,12 @@ def node_project(pytestconfig: pytest.Config) -> Path:
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 @pytest.mark.parametrize("transport", ["grpc", "http", "proto"])
 def test_spans_of_the_node_sdk_arrive(
-    node_project: Path, grpc_receiver: GrpcReceiver, http_receiver: HttpReceiver, collected, transport: str, compression: str
+    node_project: Path,
+    grpc_receiver: GrpcReceiver,
+    http_receiver: HttpReceiver,
+    collected,
+    transport: str,
+    compression: str,
 ) -> None:
     grpc_url = f"http://127.0.0.1:{grpc_receiver.port}"
     url = grpc_url if transport == "grpc" else f"http://127.0.0.1:{http_receiver.port}/v1/traces"
@@ -44,9 +49,18 @@ def test_spans_of_the_node_sdk_arrive(
     assert done.returncode == 0, done.stderr
     rows = decode("traces", collected.wait_for("traces"))["traces"].to_pylist()
     child, parent = sorted(rows, key=lambda span: span["name"] != "charge")
-    assert (parent["name"], parent["kind"], parent["http_method"], parent["parent_span_id"]) == ("GET /notify/:id", 2, "GET", None)
+    assert (parent["name"], parent["kind"], parent["http_method"], parent["parent_span_id"]) == (
+        "GET /notify/:id",
+        2,
+        "GET",
+        None,
+    )
     assert (child["trace_id"], child["parent_span_id"]) == (parent["trace_id"], parent["span_id"])
-    assert (child["service_name"], child["status_code"], child["status_message"]) == (f"node-{transport}", 2, "card declined")
+    assert (child["service_name"], child["status_code"], child["status_message"]) == (
+        f"node-{transport}",
+        2,
+        "card declined",
+    )
     assert dict(child["attributes"]) == {"tags": '["a", "b"]', "amount": "1.5", "big": "9007199254740991"}
     [event] = child["events"]
     assert (event["name"], dict(event["attributes"])["exception.message"]) == ("exception", "card declined")

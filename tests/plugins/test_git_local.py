@@ -247,6 +247,15 @@ def test_a_repository_whose_settings_name_programs_runs_none_of_them(
     assert not marker.exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_a_repository_that_belongs_to_another_user_is_read(repository: Path) -> None:
+    revision = commit(repository, "one", a="1\n")
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert [c.revision for c in provider(repository).commits("", "main")] == [revision]
+    assert provider(repository).blame("main", "a", 1, 1) == {1: revision}
+
+
 def test_constructing_a_provider_does_no_io_and_a_missing_git_is_said(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

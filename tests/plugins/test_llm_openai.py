@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
@@ -291,6 +292,39 @@ def test_stream_that_is_cut_says_so_and_one_that_fails_raises(
     with pytest.raises(EngineError) as caught:
         streamed()
     assert "out of memory" not in str(caught.value)
+
+
+def test_stream_that_stops_in_the_middle_is_an_engine_error(
+    model: LoopbackOpenAI, gate: Gate, context: SanitizedContext
+) -> None:
+    engine = OpenAIEngine(LLMConfig(model="tiny", base_url=model.base_url, max_retries=0, timeout_s=0.3))
+    event = b'data: {"id": "x", "choices": [{"index": 0, "delta": {"content": "It is"}}]}\n\n'
+    model.script(Reply(headers={"content-type": "text/event-stream"}, pieces=(event,), hang=True))
+    with gate.egress(sink="llm", destination=engine.destination) as egress:
+        pieces = engine.stream(gate.text("Rules."), context, gate.text("Why?"), egress=egress)
+        assert next(pieces) == "It is"
+        with pytest.raises(EngineError, match="in time"):
+            next(pieces)
+
+
+def test_stream_may_be_left_early(
+    engine: OpenAIEngine, model: LoopbackOpenAI, gate: Gate, context: SanitizedContext
+) -> None:
+    model.answer("one two three")
+    with gate.egress(sink="llm", destination=engine.destination) as egress:
+        pieces = engine.stream(gate.text("Rules."), context, gate.text("Why?"), egress=egress)
+        assert next(pieces) == "one"
+        cast("Generator[str]", pieces).close()
+
+
+def test_server_that_asks_for_a_long_wait_is_not_waited_for(
+    model: LoopbackOpenAI, complete: Complete
+) -> None:
+    engine = OpenAIEngine(LLMConfig(model="tiny", base_url=model.base_url, max_retries=2, timeout_s=5))
+    model.fail(429, headers={"retry-after": "60"}, times=3)
+    with pytest.raises(EngineError, match="429"):
+        complete(engine)
+    assert len(model.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_rows_are_chained_and_come_back_as_written(ledger: Ledger) -> None:
         "delete from egress where sequence = 3",
         "delete from egress",
         "delete from egress where sequence = 2; update egress set sequence = 2 where sequence = 3",
-        "update egress set sequence = 9 where sequence = 1; update egress set sequence = 1 where sequence = 2;"
-        " update egress set sequence = 2 where sequence = 9",
+        """update egress set sequence = 9 where sequence = 1; update egress set sequence = 1 where sequence = 2;
+        update egress set sequence = 2 where sequence = 9""",
         "update egress set hash = previous_hash where sequence = 3",
         "update egress_head set count = 2",
     ],

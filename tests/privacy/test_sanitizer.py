@@ -59,9 +59,11 @@ BENIGN = [
     "refresh token expired; secret rotation in 30 days; token: str; apiKey: undefined; Bearer token missing",
     "getUserTokenRefreshHandlerFactory AbstractSingletonProxyFactoryBean user_session_token_refresh_interval_ms",
     "https://github.com/example/shop/commit/d34db33f4c0a434ba026a098f2f6401d6aa17bdc#diff-0123456789abcdef",
-    "Chrome/129.0.0.0 Safari/537.36; version 1.2.3.4; git@github.com:example/shop.git; data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==",
+    "Chrome/129.0.0.0 Safari/537.36; version 1.2.3.4; git@github.com:example/shop.git",
+    "X-Request-Id=req_011CSHoEeqs5C35K2UUqR7Fy memberId=consumer-shop-1-2b4a58dc-94db-4e12-854f-2ef8e11b9aeb",
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUg==",
     "<EMAIL_1> and <CARD_2> were here; \x1b[31mred\x1b[0m; C:\\app\\main.py:12; 50 % done; a & b; naïve café → ok",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text", BENIGN)
@@ -72,22 +74,49 @@ def test_what_telemetry_needs_is_not_touched(text: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "clean"),
     [
-        (f"https://svc:{KEY}@api.shop.example/v1?page=2", "https://svc:<SECRET_1>@api.shop.example/v1?page=2"),
-        (f"GET /v1/items?page=2&access_token={KEY}&sort=asc", "GET /v1/items?page=2&access_token=<SECRET_1>&sort=asc"),
+        (
+            f"https://svc:{KEY}@api.shop.example/v1?page=2",
+            "https://svc:<SECRET_1>@api.shop.example/v1?page=2",
+        ),
+        (
+            f"GET /v1/items?page=2&access_token={KEY}&sort=asc",
+            "GET /v1/items?page=2&access_token=<SECRET_1>&sort=asc",
+        ),
         (f"db: postgresql://app:{KEY}@db:5432/shop", "db: postgresql://app:<SECRET_1>@db:5432/shop"),
-        (f"curl -H 'Authorization: Bearer {KEY}' https://x.example", "curl -H 'Authorization: Bearer <SECRET_1>' https://x.example"),
-        (f"mysqldump --user=root --password={KEY} --host=db", "mysqldump --user=root --password=<SECRET_1> --host=db"),
-        ("{ID:42 Email:ana@shop.example Password:hunter2 Role:admin}", "{ID:42 Email:<EMAIL_1> Password:<SECRET_1> Role:admin}"),
-        ("DETAIL:  Key (email)=(ana@shop.example) already exists.", "DETAIL:  Key (email)=(<EMAIL_1>) already exists."),
+        (
+            f"curl -H 'Authorization: Bearer {KEY}' https://x.example",
+            "curl -H 'Authorization: Bearer <SECRET_1>' https://x.example",
+        ),
+        (
+            f"mysqldump --user=root --password={KEY} --host=db",
+            "mysqldump --user=root --password=<SECRET_1> --host=db",
+        ),
+        (
+            "{ID:42 Email:ana@shop.example Password:hunter2 Role:admin}",
+            "{ID:42 Email:<EMAIL_1> Password:<SECRET_1> Role:admin}",
+        ),
+        (
+            "DETAIL:  Key (email)=(ana@shop.example) already exists.",
+            "DETAIL:  Key (email)=(<EMAIL_1>) already exists.",
+        ),
         ("card 4003 5494 9327 3416 declined", "card <CARD_1> declined"),
         ("paid from DE89 3704 0044 0532 0130 00 today", "paid from <IBAN_1> today"),
         ("client 208.223.85.182 called 10.0.0.1", "client <IP_1> called 10.0.0.1"),
-        ("/home/asilva/shop/main.py:12 and /home/app/main.py:3", "/home/<USER_1>/shop/main.py:12 and /home/app/main.py:3"),
+        (
+            "/home/asilva/shop/main.py:12 and /home/app/main.py:3",
+            "/home/<USER_1>/shop/main.py:12 and /home/app/main.py:3",
+        ),
         ("call me at +351 912 345 678 please", "call me at <PHONE_1> please"),
-        (f'{{"name": "STRIPE_KEY", "value": "{KEY}", "n": 1}}', '{"name": "STRIPE_KEY", "value": "<SECRET_1>", "n": 1}'),
-        ("<Login><Password>hunter2</Password><Locale>en</Locale></Login>", "<Login><Password><SECRET_1></Password><Locale>en</Locale></Login>"),
+        (
+            f'{{"name": "STRIPE_KEY", "value": "{KEY}", "n": 1}}',
+            '{"name": "STRIPE_KEY", "value": "<SECRET_1>", "n": 1}',
+        ),
+        (
+            "<Login><Password>hunter2</Password><Locale>en</Locale></Login>",
+            "<Login><Password><SECRET_1></Password><Locale>en</Locale></Login>",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_value_goes_and_its_surroundings_stay(raw: str, clean: str) -> None:
     assert Sanitizer().text(raw) == clean
 
@@ -141,7 +170,7 @@ def test_names_of_attributes_decide() -> None:
         "payment.card_number": 4003549493273416,
         "start_time_unix_nano": 1763900123456789012,
         "service.version": "1.2.3.4",
-        f"cache.hit.{EMAIL}": 1,
+        f"cache.hit:{EMAIL}": 1,
     }
     assert Sanitizer().attrs(raw) == {
         "HTTP.REQUEST.HEADER.X-API-KEY": ["<SECRET_1>"],
@@ -158,7 +187,7 @@ def test_names_of_attributes_decide() -> None:
         "payment.card_number": "<CARD_1>",
         "start_time_unix_nano": 1763900123456789012,
         "service.version": "1.2.3.4",
-        "cache.hit.<EMAIL_1>": 1,
+        "cache.hit:<EMAIL_1>": 1,
     }
 
 
@@ -227,3 +256,26 @@ def test_json_stays_json() -> None:
     assert json.loads(clean.removeprefix("body: ").removesuffix(" end")) == {
         "mail": "<EMAIL_1>", "n": 1, "nested": [{"password": "<SECRET_1>"}], "none": None, "text": 'a "quote"',
     }  # fmt: skip
+
+
+def test_attributes_nested_in_rows_follow_the_same_policy() -> None:
+    row = {
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "attributes": {"http.request.header.x-tenant": "north", "service.version": "1.2.3.4"},
+        "http.request.header": {"x-tenant": "north"},
+        "user": {"id": 8123456, "roles": ["admin"]},
+        "credentials": {"primary": "abcd"},
+        "redactions": {"email": 3, "password": 12, "phone": 1},
+    }
+    assert Sanitizer().value({"rows": [row]}) == {
+        "rows": [
+            {
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "attributes": {"http.request.header.x-tenant": "<SECRET_1>", "service.version": "1.2.3.4"},
+                "http.request.header": {"x-tenant": "<SECRET_1>"},
+                "user": {"id": "<USER_1>", "roles": ["admin"]},
+                "credentials": {"primary": "<SECRET_2>"},
+                "redactions": {"email": 3, "password": 12, "phone": 1},
+            }
+        ]
+    }

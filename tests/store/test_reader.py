@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +73,39 @@ def test_a_reader_sees_a_writer_of_another_process(
     assert all(number % 2 == 0 for number in counts)  # a request of two spans is there as a whole
 
 
+def test_threads_may_share_a_reader(writer: Writer, reader: Reader, feed: ModuleType) -> None:
+    writer.put("traces", feed.request(*(feed.span(i) for i in range(500))))
+    writer.flush()
+    traces = reader.table("traces")
+    wrong: list[object] = []
+
+    def ask(number: int) -> None:
+        for _ in range(5):
+            name = ibis.memtable({"span_id": [f"{number:016x}"]})
+            answers = (
+                traces.limit(number).to_pyarrow().num_rows,
+                sum(batch.num_rows for batch in traces.limit(number).to_pyarrow_batches(chunk_size=7)),
+                reader.query(f"select {number} as n from traces limit 1", timeout_s=20).to_pylist()[0]["n"],
+                traces.join(name, "span_id").select(n=traces.start_ns).to_pyarrow().num_rows * number,
+                traces.filter(traces.duration_ns > 0).limit(number).count().to_pyarrow().as_py(),
+            )
+            wrong.extend(answer for answer in answers if answer != number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, (11, 22, 33, 44)))
+    assert wrong == []
+
+
+def test_batches_are_read_while_other_queries_run(writer: Writer, reader: Reader, feed: ModuleType) -> None:
+    writer.put("traces", feed.request(*(feed.span(i) for i in range(5000))))
+    writer.flush()
+    traces = reader.table("traces")
+    with traces.to_pyarrow_batches(chunk_size=1000) as batches:
+        numbers = [(batch.num_rows, rows(traces)) for batch in batches]
+    assert sum(number for number, _ in numbers) == 5000
+    assert {number for _, number in numbers} == {5000}
+
+
 def test_a_folder_that_vanishes_is_empty_again(root: Path, reader: Reader, feed: ModuleType) -> None:
     with Writer(root, feed.decode) as writer:
         writer.put("traces", feed.padded(1))
@@ -122,7 +156,7 @@ def test_a_segment_of_an_older_schema_lacks_columns_and_one_of_a_newer_has_more(
 ) -> None:
     with Writer(root, feed.decode) as writer:
         for number in (1, 2, 3):
-            writer.put("traces", feed.request(feed.span(number, name=f"{number}")))
+            writer.put("traces", feed.request(feed.span(number, name=f"{number}", flags=number, kind=number)))
             writer.flush()
     older, newer = (root / "seg" / f"00000000000{i}.traces.parquet" for i in (0, 1))
     pq.write_table(pq.read_table(older, partitioning=None).drop(["events", "flags", "kind"]), older)
@@ -131,8 +165,11 @@ def test_a_segment_of_an_older_schema_lacks_columns_and_one_of_a_newer_has_more(
     traces = reader.table("traces")
     assert traces.columns == tuple(TABLES["traces"].names)
     assert traces.order_by("name").select("name", "flags").to_pyarrow().to_pylist() == [
-        {"name": name, "flags": None} for name in "123"
+        {"name": "1", "flags": None},
+        {"name": "2", "flags": 2},
+        {"name": "3", "flags": 3},
     ]
+    assert traces.filter(traces.kind > 1).count().execute() == 2
     assert traces.filter(traces.events.isnull()).count().execute() == 3
 
 

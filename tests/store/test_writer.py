@@ -257,6 +257,35 @@ def test_when_the_disk_takes_no_more_nothing_acknowledged_is_lost(root: Path, fe
         assert reader.table("traces").count().to_pyarrow().as_py() == 2 * int(acknowledged)
 
 
+def test_a_segment_that_cannot_be_written_is_tried_again(root: Path, feed: ModuleType) -> None:
+    writer = Writer(root, feed.decode, rotate_s=60)
+    (root / "seg").rename(root / "away")
+    writer.put("traces", feed.padded(1))
+    with pytest.raises(StoreError, match="data folder"):
+        writer.flush()
+    (root / "away").rename(root / "seg")
+    writer.put("traces", feed.padded(2))
+    writer.close()
+    with Reader(root) as reader:
+        assert reader.table("traces").count().to_pyarrow().as_py() == 4
+
+
+def test_a_request_that_no_log_takes_is_refused_and_the_next_one_is_not(root: Path, feed: ModuleType) -> None:
+    with Writer(root, feed.decode, rotate_s=60) as writer:
+        (root / "wal").rename(root / "away")
+        with pytest.raises(StoreError, match="data folder"):
+            writer.put("traces", feed.padded(1))
+        writer.flush()  # the sender was told, so that there is nothing to say here
+        assert writer.put_once("traces", feed.padded(2), wait=False)
+        with pytest.raises(StoreError, match="data folder"):
+            writer.flush()
+        (root / "away").rename(root / "wal")
+        writer.put("traces", feed.padded(3))
+        assert writer.put_once("traces", feed.padded(2))
+    with Reader(root) as reader:
+        assert reader.table("traces").count().to_pyarrow().as_py() == 4
+
+
 def test_the_same_request_is_imported_once(root: Path, feed: ModuleType) -> None:
     with Writer(root, feed.decode, rotate_s=60) as writer:
         assert writer.put_once("traces", feed.padded(1))
@@ -326,6 +355,7 @@ def test_many_small_segments_become_one_and_keep_their_rows(root: Path, feed: Mo
         times = reader.table("traces").aggregate(low=traces.start_ns.min(), high=traces.start_ns.max())
         low, high = times.to_pyarrow().to_pylist()[0].values()
     files = [file for file in manifest.files if file.table == "traces"]
+    assert {file.rows for file in manifest.files if file.table == "resources"} == {1}
     assert (min(file.min_ns for file in files), max(file.max_ns for file in files)) == (low, high)
 
     with Writer(root, feed.decode, grace_s=0):

@@ -13,6 +13,7 @@ from obsvty.model import JsonObject, JsonValue
 from obsvty.privacy import SanitizedContext
 
 _HUNK_HEAD: Final = re.compile(r"([0-9a-f]{12}) (\S.*)")
+_CUT: Final = re.compile(r"\(\d+ more lines of [0-9a-f]{12}\)")  # how the context says that it left some out
 _HUNKS_TITLE: Final = "## What the suspects changed"
 
 
@@ -71,7 +72,7 @@ def hunks(text: str, revision: str) -> list[JsonValue]:
             mine = revision.startswith(head[1])
             if mine:
                 found.append((head[2], []))
-        elif mine:
+        elif mine and not _CUT.fullmatch(line):
             found[-1][1].append(line)
     return [{"file": file, "text": "\n".join(lines).rstrip()} for file, lines in found]
 

@@ -23,8 +23,8 @@ class Received(NamedTuple):
 class Reply:
     """What the server does with one request.
 
-    `pieces` are written one after the other, each flushed. `hang` holds the connection without a word until the server
-    closes, for time-outs; `drop` closes it without a word.
+    `pieces` are written one after the other, each flushed. `hang` then holds the connection until the server closes,
+    for time-outs; without pieces it says nothing at all; `drop` closes it without a word.
     """
 
     status: int = 200
@@ -106,15 +106,13 @@ def _handler_of(take: Callable[[Received], Reply], closing: threading.Event) -> 
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Received(self.path, headers, self.rfile.read(size))
             reply = take(request)
-            if reply.hang:
-                closing.wait(30)
-                return
-            if reply.drop:
-                return
             try:
-                self._write(reply)
+                if not reply.drop and (reply.pieces or not reply.hang):
+                    self._write(reply)
             except ConnectionError:
                 return  # the client gave up first, as a test of time-outs wants it
+            if reply.hang:
+                closing.wait(30)
 
         def do_GET(self) -> None:
             self.do_POST()

@@ -23,6 +23,7 @@ const provider = new NodeTracerProvider({
   resource: resourceFromAttributes({ "service.name": `node-${transport}` }),
   spanProcessors: [new BatchSpanProcessor(exporter)],
 });
+provider.register();
 const tracer = provider.getTracer("obsvty-test", "1.0");
 tracer.startActiveSpan("GET /notify/:id", { kind: SpanKind.SERVER, attributes: { "http.request.method": "GET" } }, (span) => {
   tracer.startActiveSpan("charge", { attributes: { tags: ["a", "b"], amount: 1.5, big: 9007199254740991 } }, (child) => {
