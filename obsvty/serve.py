@@ -163,7 +163,9 @@ class HealthEndpoint:
             ) from exc
         self.port = int(self._socket.getsockname()[1])
         self._server = uvicorn.Server(
-            uvicorn.Config(self._app, log_level="warning", lifespan="off", access_log=False)
+            uvicorn.Config(
+                self._app, interface="asgi3", log_level="warning", lifespan="off", access_log=False
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="obsvty-health", daemon=True

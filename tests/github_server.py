@@ -65,7 +65,9 @@ class LoopbackGitHub(Loopback):
         }
 
     def _commit(self, revision: str, *, files: bool) -> dict[str, object]:
-        fields = self._git("show", "-s", "--format=%H%x00%an%x00%ae%x00%aI%x00%B%x00%P", f"{revision}^{{commit}}")
+        fields = self._git(
+            "show", "-s", "--format=%H%x00%an%x00%ae%x00%aI%x00%B%x00%P", f"{revision}^{{commit}}"
+        )
         sha, author, email, date, message, parents = fields.rstrip("\n").split("\0")
         person = {"name": author, "email": email, "date": date}
         return {
@@ -75,7 +77,9 @@ class LoopbackGitHub(Loopback):
             "commit": {"message": message.strip(), "author": person, "committer": person},
             "author": None,
             "committer": None,
-            "parents": [{"sha": p, "url": f"{self.origin}/repos/{self.name}/commits/{p}"} for p in parents.split()],
+            "parents": [
+                {"sha": p, "url": f"{self.origin}/repos/{self.name}/commits/{p}"} for p in parents.split()
+            ],
             **({"files": self._files(sha)} if files else {}),
         }
 
@@ -111,7 +115,12 @@ class LoopbackGitHub(Loopback):
 
     def _blob(self, sha: str) -> dict[str, object]:
         body = self._git("cat-file", "blob", sha).encode()
-        return {"sha": sha, "encoding": "base64", "content": base64.b64encode(body).decode(), "size": len(body)}
+        return {
+            "sha": sha,
+            "encoding": "base64",
+            "content": base64.b64encode(body).decode(),
+            "size": len(body),
+        }
 
 
 def _json(value: object, *, status: int = 200) -> Reply:

@@ -63,7 +63,10 @@ def connected(
     session = open_demo(
         llm={"engine": "openai", "base_url": model.base_url, "model": "m", "api_key": "llm-key"},
         git={"provider": "github", "repo": github.name, "base_url": github.base_url, "token": "git-token"},
-        alerts={"to": ["slack"], "slack": {"channel": "#alerts", "base_url": slack.base_url, "token": slack.token}},
+        alerts={
+            "to": ["slack"],
+            "slack": {"channel": "#alerts", "base_url": slack.base_url, "token": slack.token},
+        },
     )
     with session:
         yield session

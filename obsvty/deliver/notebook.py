@@ -221,8 +221,9 @@ def _timeline(inv: Investigation) -> list[tuple[datetime, str]]:
     moments: list[tuple[datetime, str]] = []
     if inv.baseline:
         moments.append((inv.baseline.start, "the baseline begins"))
-    for s in inv.suspects[:1]:
-        moments.append((s.commit.time, f"{s.commit.revision[:8]} was committed: {s.commit.subject}"))
+    if inv.suspects:
+        commit = inv.suspects[0].commit
+        moments.append((commit.time, f"{commit.revision[:8]} was committed: {commit.subject}"))
     if inv.deployment:
         d = inv.deployment
         moments.append((d.at, f"{d.service} runs {d.to_version or d.to_revision[:7]}"))
@@ -274,7 +275,7 @@ def _number(value: float) -> str:
 
 def _md(text: str) -> str:
     """One line of Markdown that shows exactly `text`: no markup, link, image or HTML in it comes alive."""
-    line = re.sub(r"([\\`*\[\]<>|~$&]|\b_|_\b)", r"\\\1", " ".join(_printable(text).split()))
+    line = re.sub(r"([\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(_printable(text).split()))
     line = line.replace("://", "\\://")  # else a URL becomes a link
     line = re.sub(r"^(#{1,6}|[-+]|=+|-+)(?=\s|$)", r"\\\1", line)
     return re.sub(r"^(\d+)(?=[.)](?:\s|$))", r"\1\\", line)

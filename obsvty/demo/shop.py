@@ -23,9 +23,10 @@ _NOT_INHERITED: Final = ("OTEL_", "OBSVTY_", "FLASK_", "WERKZEUG_", "UVICORN_")
 
 # `opentelemetry-instrument` by import: the script may lie in another folder than the interpreter (uv run
 # --with). SIGINT goes back to its default first: a demo that was started in the background inherits it as
-# ignored, and would not stop.
+# ignored, and would not stop. PR_SET_PDEATHSIG (1): on Linux the services end with a demo that is killed.
 _INSTRUMENT: Final = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "import ctypes, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
     "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 )
 _GIT: Final = (

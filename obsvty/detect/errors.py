@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -168,25 +169,25 @@ def read_exceptions(
         seen = seen.union(_logged_exceptions(logs, window))
     rows = (
         seen.group_by(["service", "environment", "type", "place"])
-        .agg(at_ns=seen.at_ns.min(), operation=seen.operation.max())
-        .group_by(["service", "environment", "type"])
-        .agg(
-            operation=lambda t: t.operation.mode(),
-            at_ns=lambda t: t.at_ns.collect(order_by=[t.at_ns]),
-        )
-        .order_by(["service", "environment", "type"])
+        .agg(at_ns=seen.at_ns.min(), operation=seen.operation.max().fill_null(""))
+        .group_by(["service", "environment", "type", "operation"])
+        .agg(at_ns=lambda t: t.at_ns.collect(order_by=[t.at_ns]))
+        .order_by(["service", "environment", "type", "operation"])
         .to_pyarrow()
         .to_pylist()
     )
+    by_type: dict[tuple[str, str, str], dict[str, list[int]]] = defaultdict(dict)
+    for row in rows:
+        by_type[row["service"], row["environment"], row["type"]][row["operation"]] = row["at_ns"]
     return [
         Exceptions(
-            service=row["service"],
-            environment=row["environment"],
-            operation=row["operation"] or "",
-            type=row["type"],
-            at_ns=np.asarray(row["at_ns"], dtype=np.int64),
+            service=service,
+            environment=environment,
+            operation=min(times, key=lambda name: (not name, -len(times[name]), name)),
+            type=type_,
+            at_ns=np.sort(np.concatenate([np.asarray(t, dtype=np.int64) for t in times.values()])),
         )
-        for row in rows
+        for (service, environment, type_), times in by_type.items()
     ]
 
 

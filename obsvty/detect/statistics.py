@@ -165,18 +165,21 @@ def scan_segment(values: Floats, *, min_size: int) -> Segment | None:
     return Segment(start=best[1], end=best[2], p_value=min(1.0, normal_tail(best[0]) * looked_at))
 
 
-def find_return(weights: Floats, *, patience: float) -> tuple[int, int]:
-    """Where a run ends, and how far the evidence for that reaches.
+def find_run(weights: Floats, *, patience: float) -> tuple[int, int, int]:
+    """The first run of values with weights above 0, and how far the evidence for its end reaches.
 
-    Weights are above 0 inside the run and below 0 outside. The run ends at the first peak of their sum from which it
-    falls by `patience`; when it never does, at the highest peak.
+    Weights are above 0 inside a run and below 0 outside. A run begins at the lowest sum from which the sum then rises
+    by `patience`, and ends at the highest from which it falls by as much; where it never does, the extremes count.
 
     Returns:
-        The number of values inside the run, and of values up to where the sum had fallen far enough.
+        Begin and end of the run, and the number of values up to where the sum had fallen far enough.
     """
     import numpy as np
 
     total = np.concatenate([[0.0], np.cumsum(weights)])
-    fallen = np.maximum.accumulate(total) - total >= patience
-    seen = int(fallen.argmax()) if fallen.any() else len(weights)
-    return int(total[: seen + 1].argmax()), seen
+    risen = total - np.minimum.accumulate(total) >= patience
+    top = int(risen.argmax()) if risen.any() else int(total.argmax())
+    first = int(total[: top + 1].argmin())
+    fallen = np.maximum.accumulate(total[first:]) - total[first:] >= patience
+    seen = first + int(fallen.argmax()) if fallen.any() else len(weights)
+    return first, first + int(total[first : seen + 1].argmax()), seen

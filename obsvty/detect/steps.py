@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from obsvty.detect.requests import Requests, Telemetry, changes_of
-from obsvty.detect.statistics import find_return, scan_segment
+from obsvty.detect.statistics import find_run, scan_segment
 from obsvty.model import Deployment, Finding, FindingKind, Window, from_ns, to_ns
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Measure:
 
     `values` are one number per request, larger is worse. `compare` tests two samples and returns None where
     the effect is too small to matter, whatever its significance; `alone` asks for the stricter effect wanted
-    without a deployment. `weights` turns requests into evidence for (above 0) or against (below 0) "still
-    changed".
+    without a deployment. `weights` turns requests into evidence for (above 0) or against (below 0) "changed";
+    so much evidence as `patience` begins and ends a change.
     """
 
     kind: FindingKind
@@ -226,10 +226,7 @@ def _confirm(
 ) -> tuple[int, int, Step] | None:
     """The step with its real begin and end, or None when it did not last."""
     weights = measure.weights(values[rest], level)
-    end, seen = find_return(weights, patience=measure.patience)
-    if end == 0:
-        return None
-    first = int((weights[:end] > 0).argmax())
+    first, end, seen = find_run(weights, patience=measure.patience)
     changed, back = rest[first:end], rest[end:seen]
     returned = len(back) >= MIN_SAMPLES
     if returned:

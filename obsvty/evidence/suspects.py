@@ -23,7 +23,9 @@ from obsvty.evidence.words import Rarity, bm25, split_words
 from obsvty.model import Attribution, Hunk, Suspect
 from obsvty.ports.git import GitProvider
 
-# What each kind of evidence adds to a score when it is as strong as it can be. See tests/eval/attribution.py.
+# What each kind of evidence adds to a score when it is as strong as it can be. Set by hand: weights fitted listwise
+# to 60 real regressions did no better on those left out (mean reciprocal rank .84 against .85). None of the 60 has
+# changed calls: the weight of "edges" rests on our own generated histories and the demo alone.
 WEIGHTS: Final[Mapping[str, float]] = {
     "edges": 0.60,  # share of the extra milliseconds whose calls its added lines make
     "blame_line": 0.20,  # wrote the very lines that telemetry named
@@ -42,8 +44,9 @@ NOT_CODE: Final = 0.08  # documents, tests, comments
 DEPENDENCY_BUMP: Final = 0.35  # only locks and manifests: possible, but its diff cannot show it
 SAME_LINES: Final = 0.45  # at most this much is taken off a rename or a move
 REVERTED: Final = 0.15  # its effect is gone at the running revision
-# Softmax: what a difference of scores means, and the score that "no commit of the range" gets for nothing. On 60 real
-# regressions of known cause the probability of the first was .72 on average and it was right in .80 of them.
+# Softmax: what a difference of scores means, and the score that "no commit of the range" gets for nothing. Chosen on 60
+# real regressions with up to 800 candidates and no changed calls; on these same ones probabilities of .27, .59, .80 and
+# .96 (means of bins) were right in .43, .77, .94 and .94.
 TEMPERATURE: Final = 0.055
 NONE_SCORE: Final = 0.22
 UNSEEN: Final = 0.03  # always kept for causes that no score can see, so that nothing is ever certain

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, cast
 
 from obsvty.model import AttributeDifference, Window
 from obsvty.operations import is_entry, operation_name
@@ -55,6 +55,14 @@ PROMOTED: Final = {
 MAX_VALUES: Final = 50
 MIN_SPANS: Final = 5
 LIMIT: Final = 50
+MAX_COUNTED: Final = 20_000
+
+
+class _Count(TypedDict):
+    k: str
+    v: str
+    n_in: int
+    n: int
 
 
 def compare(
@@ -102,6 +110,8 @@ def compare(
     for key, values in sorted(counts.items()):
         if len(values) > MAX_VALUES and len(values) > 0.2 * min(total_in, total_out):
             continue
+        one_sided = not any(n for n, _ in values.values()) or not any(n for _, n in values.values())
+        of_key: list[AttributeDifference] = []
         for value, (n_in, n_out) in sorted(values.items()):
             if max(n_in, n_out) < MIN_SPANS:
                 continue
@@ -109,7 +119,7 @@ def compare(
             effect = (share_in - share_out) * _weight(share_in, total_in, share_out, total_out)
             if abs(effect) < 0.01:
                 continue
-            found.append(
+            of_key.append(
                 AttributeDifference(
                     key=key,
                     value=value,
@@ -120,7 +130,13 @@ def compare(
                     effect=effect,
                 )
             )
-    return sorted(found, key=lambda d: (-abs(d.effect), d.key, d.value))[:limit]
+        of_key.sort(key=_order)
+        found += of_key[:1] if one_sided and key not in PROMOTED else of_key
+    return sorted(found, key=_order)[:limit]
+
+
+def _order(difference: AttributeDifference) -> tuple[float, str, str]:
+    return (-abs(difference.effect), difference.key, difference.value)
 
 
 def _value_counts(spans: ir.Table) -> dict[str, dict[str, tuple[int, int]]]:
@@ -129,7 +145,8 @@ def _value_counts(spans: ir.Table) -> dict[str, dict[str, tuple[int, int]]]:
     promoted = {"service": "service_name", "operation": "operation", **PROMOTED}
     for key, column in promoted.items():
         one = spans.filter(spans[column].notnull()).select("inside", v=spans[column].cast("string"))
-        _add(counts, {key: one}, key)
+        for row in _counted(one):
+            counts[key][row["v"]] = (int(row["n_in"]), int(row["n"]) - int(row["n_in"]))
     pairs = spans.select(
         "span_id", "inside", k=spans.attributes.keys().unnest(), v=spans.attributes.values().unnest()
     ).filter(lambda t: t.v.notnull())
@@ -137,28 +154,17 @@ def _value_counts(spans: ir.Table) -> dict[str, dict[str, tuple[int, int]]]:
     pairs = pairs.mutate(k=key).filter(lambda t: t.k.notin(list(PROMOTED))).distinct()
     few = pairs.group_by("k").agg(values=lambda t: t.v.nunique()).filter(lambda t: t["values"] <= 2000)
     kept = pairs.semi_join(few, "k")
-    rows = (
-        kept.group_by(["k", "v"])
-        .agg(n_in=lambda t: t.inside.cast("int64").sum(), n=lambda t: t.count())
-        .to_pyarrow()
-        .to_pylist()
-    )
-    for row in rows:
+    for row in _counted(kept, "k"):
         counts[row["k"]][row["v"]] = (int(row["n_in"]), int(row["n"]) - int(row["n_in"]))
     return counts
 
 
-def _add(counts: dict[str, dict[str, tuple[int, int]]], tables: dict[str, ir.Table], key: str) -> None:
-    rows = (
-        tables[key]
-        .group_by("v")
-        .agg(n_in=lambda t: t.inside.cast("int64").sum(), n=lambda t: t.count())
-        .limit(10_000)
-        .to_pyarrow()
-        .to_pylist()
+def _counted(table: ir.Table, *keys: str) -> list[_Count]:
+    """Rows per value: inside, and in all."""
+    grouped = table.group_by([*keys, "v"]).agg(
+        n_in=lambda t: t.inside.cast("int64").sum(), n=lambda t: t.count()
     )
-    for row in rows:
-        counts[key][row["v"]] = (int(row["n_in"]), int(row["n"]) - int(row["n_in"]))
+    return cast("list[_Count]", grouped.order_by([*keys, "v"]).limit(MAX_COUNTED).to_pyarrow().to_pylist())
 
 
 def _weight(share_in: float, n_in: int, share_out: float, n_out: int) -> float:

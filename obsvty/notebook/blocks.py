@@ -1,7 +1,7 @@
 """What a rich repr is made of: a few blocks, each drawn as plain text, Markdown and HTML from the same values.
 
-Values come from telemetry and commits, so they are hostile until escaped: HTML goes through `html.escape`, Markdown through
-`_md`, plain text loses its control characters. Colours are JupyterLab's variables with a light fallback.
+Values come from telemetry and commits, so they are hostile until escaped: HTML goes through `html.escape`, Markdown
+through `md`, plain text loses its control characters. Colours are JupyterLab's variables with a light fallback.
 """
 
 from __future__ import annotations
@@ -200,13 +200,13 @@ def _h(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Without control characters (a span name may hold terminal escapes) and bidirectional overrides; tabs become spaces."""
+    """Without control characters (a span name may hold terminal escapes) and bidirectional overrides."""
     return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "", text.replace("\t", "    "))
 
 
 def md(text: str) -> str:
     """One line of Markdown that shows exactly `text`: no markup, link, image or HTML in it comes alive."""
-    line = re.sub(r"([\\`*\[\]<>|~$&]|\b_|_\b)", r"\\\1", " ".join(plain(text).split()))
+    line = re.sub(r"([\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(plain(text).split()))
     line = line.replace("://", "\\://")  # else a URL becomes a link
     line = re.sub(r"^(#{1,6}|[-+]|=+|-+)(?=\s|$)", r"\\\1", line)
     return re.sub(r"^(\d+)(?=[.)](?:\s|$))", r"\1\\", line)

@@ -1,6 +1,6 @@
 """The obsvty kernel: IPython with `obs`, `traces`, `logs`, `metrics` ready and the magics loaded.
 
-Nothing here imports Ibis: the kernel is ready as fast as plain IPython's, and Ibis is imported in the background after that.
+Nothing here imports Ibis, so the kernel is ready as fast as plain IPython's; the background does that later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ipykernel.kernelapp import IPKernelApp
 
 import obsvty.notebook.magics
 
-BANNER: Final = "Obsvty kernel: `obs`, `traces`, `logs`, `metrics` are ready; %obsvty help says the rest; %%osql takes SQL."
+BANNER: Final = "Obsvty kernel: `obs`, `traces`, `logs`, `metrics` are ready. %obsvty help says the rest."
 _WARM_AFTER_S: Final = 0.5  # the first kernel_info reply is out by then; importing at once would delay it
 
 

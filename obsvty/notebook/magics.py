@@ -1,4 +1,4 @@
-"""`%obsvty`, `%%osql` and the ready-made names, for the obsvty kernel and, after `%load_ext obsvty`, any python3 kernel.
+"""`%obsvty`, `%%osql` and the ready-made names: in the obsvty kernel, and in any other after `%load_ext obsvty`.
 
 `obs`, `traces`, `logs` and `metrics` stand in the namespace as placeholders. The first cell that names one of them
 opens the data folder and puts the real object in its place before it runs, so a notebook that needs none opens none.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from IPython.display import display
 
 import obsvty.notebook.display
 from obsvty.errors import ObsvtyError, UsageError
@@ -88,10 +87,8 @@ def _resolver(shell: InteractiveShell) -> Callable[[ExecutionInfo], None]:
             if isinstance(value, Pending) and re.search(rf"\b{name}\b", str(info.raw_cell or "")):
                 try:
                     shell.user_ns[name] = value.resolve()
-                except ObsvtyError as exc:
-                    # the cell itself meets the same error again if it really uses the name, with its traceback
-                    display(Text(f"obsvty: {exc}"))
-                    return
+                except ObsvtyError:
+                    return  # a cell that really uses the name meets the same error again, and shows it
 
     return before_cell
 
@@ -119,7 +116,9 @@ class ObsvtyMagics(Magics):
 
     def _status(self, _words: list[str]) -> Text:
         obs = session()
-        rows = [(name, int(getattr(obs, name).count().to_pyarrow().as_py())) for name in (*NAMES[1:], "resources")]
+        rows = [
+            (name, int(getattr(obs, name).count().to_pyarrow().as_py())) for name in (*NAMES[1:], "resources")
+        ]
         return Text("\n".join([f"data folder  {obs.data_dir}", *(f"{name:<11}{n:>10,}" for name, n in rows)]))
 
     def _investigate(self, words: list[str]) -> object:

@@ -1,8 +1,8 @@
 """OTLP files of every common form, as a stream of requests.
 
-A file is one protobuf request, protobuf requests with a varint length before each, one OTLP/JSON object, or
-JSON lines (what the Collector's file exporter writes); any of them plain, gzip or zstd. What it is, is
-found out from its bytes, not its name.
+A file is one protobuf request, protobuf requests with a length (varint, or the Collector's four bytes) before each, one
+OTLP/JSON object, or JSON lines (what the Collector's file exporter writes); any of them plain, gzip or zstd. What it
+is, is found out from its bytes, not its name.
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from obsvty.errors import OtlpError, StoreOverloaded
 from obsvty.otlp.check import check_request, parse
+from obsvty.otlp.inflate import Inflater, encoding_of
 from obsvty.otlp.json import load_object, object_to_request, signals_of
-from obsvty.otlp.sniff import MAX_VARINT, framing, is_request, looks_like_json, read_varint, signal_of_request
+from obsvty.otlp.sniff import (
+    MAX_VARINT,
+    framing,
+    is_request,
+    looks_like_frames,
+    looks_like_json,
+    read_varint,
+    signal_of_request,
+)
 from obsvty.otlp.streams import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from obsvty.model import Signal
@@ -166,6 +175,8 @@ def _read(
                 return
             if looks_like_json(head):
                 yield from _read_json(path, stream, signal)
+            elif looks_like_frames(head):
+                yield from _read_frames(path, stream, signal)
             else:
                 yield from _read_protobuf(path, stream, signal)
     except OSError as exc:
@@ -186,26 +197,30 @@ def _read_json(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tu
             if not stream.only_blank_before:
                 raise _bad(path, where, _why(line, exc), _JSON_HINT) from exc
             # not JSON lines: perhaps one object, spread over many lines
+            rest = stream.rest()
             try:
-                value = load_object(text + stream.rest())
+                value = load_object(text + rest)
             except OtlpError as whole:
-                raise _bad(path, where, _why(line, whole), _JSON_HINT) from whole
+                why = whole.message if rest.strip() else _why(line, whole)
+                raise _bad(path, where, why, _JSON_HINT) from whole
         stream.only_blank_before = False
-        found = signals_of(value)
-        if not found:
-            raise _bad(path, where, "it is JSON, but not OTLP.", _JSON_HINT)
-        for one in found:
-            if signal is not None and one != signal:
-                raise _bad(
-                    path,
-                    where,
-                    f"it holds {one}, not {signal}.",
-                    "Leave the signal out: JSON says it itself.",
-                )
-            try:
-                yield where, one, object_to_request(one, value)
-            except OtlpError as exc:
-                raise _bad(path, where, exc.message, exc.hint) from exc
+        yield from _from_object(path, where, value, signal)
+
+
+def _from_object(
+    path: Path, where: str, value: Mapping[str, object], signal: Signal | None
+) -> Iterator[tuple[str, Signal, bytes]]:
+    found = signals_of(value)
+    if not found:
+        raise _bad(path, where, "it is JSON, but not OTLP.", _JSON_HINT)
+    for one in found:
+        if signal is not None and one != signal:
+            what = f"it holds {one}, not {signal}."
+            raise _bad(path, where, what, "Leave the signal out: JSON says it itself.")
+        try:
+            yield where, one, object_to_request(one, value)
+        except OtlpError as exc:
+            raise _bad(path, where, exc.message, exc.hint) from exc
 
 
 _JSON_HINT: Final = "Expected OTLP/JSON: one export request, or one a line."
@@ -223,9 +238,8 @@ def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterato
     if stream.peek(1) == b"\n":  # the tag of field 1: one request, unless its lengths do not add up
         body = stream.rest()
         frame = framing(body)
-        length_of_ten = (
-            body[1:2] == b"\n"
-        )  # 0A 0A: also how a first request of ten bytes begins, with its length
+        # 0A 0A is also how a first request of ten bytes begins, with its length
+        length_of_ten = body[1:2] == b"\n"
         if frame == "one" and (not length_of_ten or is_request(body)):
             yield "byte 0", wanted or _signal_in(path, "byte 0", body), body
             return
@@ -246,6 +260,28 @@ def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterato
             continue
         if body[0] != 0x0A:
             raise _bad(path, where, "it is not OTLP.", _PROTO_HINT)
+        wanted = wanted or _signal_in(path, where, body)
+        yield where, wanted, body
+
+
+def _read_frames(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+    """What the Collector's file exporter writes as protobuf, or compressed: four bytes of length each."""
+    wanted = signal or _signal_in_name(path)
+    while (at := stream.position, prefix := stream.take(4))[1]:
+        where = f"byte {at}"
+        length = int.from_bytes(prefix, "big")
+        body = stream.take(length)
+        if len(prefix) < 4 or len(body) < length:
+            raise _bad(path, where, "a request is cut off.", _PROTO_HINT)
+        try:
+            inflater = Inflater(encoding_of(body))
+            body = b"".join(inflater.feed(body))
+            inflater.finish()
+            if looks_like_json(body[:64]):
+                yield from _from_object(path, where, load_object(body), signal)
+                continue
+        except OtlpError as exc:
+            raise _bad(path, where, exc.message, exc.hint) from exc
         wanted = wanted or _signal_in(path, where, body)
         yield where, wanted, body
 

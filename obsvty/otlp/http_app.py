@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Receive: TypeAlias = Callable[[], Awaitable[Event]]
     Send: TypeAlias = Callable[[Event], Awaitable[None]]
     Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+log = logging.getLogger(__name__)
 
 Format = Literal["protobuf", "json"]
 
@@ -159,6 +162,13 @@ class HttpApp:
             raise _Refusal(400, responses.INVALID_ARGUMENT, str(exc)) from exc
         except NotStored as exc:
             raise _later(str(exc)) from exc
+        except _Refusal:
+            raise
+        except Exception as exc:
+            log.exception(
+                "A request of %s could not be read", post.signal
+            )  # a 500 would make the sender drop it
+            raise _later("The request could not be read now.") from exc
         if post.format == "json":
             return responses.export_response_json(post.signal, checked.rejected, checked.reason)
         return responses.export_response(checked.rejected, checked.reason)

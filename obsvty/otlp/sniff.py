@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from obsvty.errors import OtlpError
 from obsvty.otlp.check import parse
+from obsvty.otlp.inflate import encoding_of
 from obsvty.store.schema import SIGNALS
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ def looks_like_json(head: bytes) -> bool:
         return False
     following = text[1:].lstrip()
     return not following or following[:1] in b'"}{]0123456789-tfn'
+
+
+def looks_like_frames(head: bytes) -> bool:
+    """Whether a file that begins so has four big-endian bytes of length before each request.
+
+    A first byte of zero (a request below 16 MiB) is no OTLP otherwise, except as the varint length of an empty request.
+    """
+    length, body = int.from_bytes(head[:4], "big"), head[4:]
+    if head[:1] != b"\0" or not length or not body:
+        return False
+    return body[0] == _FIELD_1 or encoding_of(body) != "" or looks_like_json(body)
 
 
 def framing(body: bytes) -> Literal["one", "cut off", "other"]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*)/[A-Za-z0-9._-]+")
 _REVISION: Final = re.compile(r"(?!.*(\.\.|//|\.lock$))[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}")
-_FULL: Final = re.compile(r"[0-9a-f]{40}")
 _MAX_FILE_BYTES: Final = 1 << 20
 _MAX_FILES: Final = 60  # each costs a request; the caller asks for documents and single files
 _MAX_REVIEWED: Final = 30  # commits whose pull request is asked for
@@ -38,6 +37,7 @@ class GitHubProvider(GitProvider):
 
     GitHub has no blame in its REST API: `blame` is empty without a clone. A comparison lists at most as many commits as
     the server pages out; a diff holds at most 3,000 files, and files too large for a patch are named without hunks.
+    Each diff is a request: for ranges of more than some hundred commits give a clone.
     """
 
     name: ClassVar[str] = "github"
@@ -81,6 +81,7 @@ class GitHubProvider(GitProvider):
             return []
         found = self._ask(lambda repository: _listed(repository, base, head, limit), revision=True)
         commits = [_commit(item) for item in found]
+        self._resolved.update((commit.revision, commit.revision) for commit in commits)
         return [
             self._with_reviewers(item, commit) if place < _MAX_REVIEWED else commit
             for place, (item, commit) in enumerate(zip(found, commits, strict=True))

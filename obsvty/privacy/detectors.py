@@ -57,6 +57,7 @@ _CARD: Final = re.compile(
     r"[0-9]{4}([ ./_-]{1,2})[0-9]{4}\1[0-9]{4}\1[0-9]{1,7}(?:\1[0-9]{1,3})?|"
     r"[0-9]{4}([ ./_-]{1,2})[0-9]{6}\2[0-9]{4,5})(?![0-9]|\.[0-9])"
 )
+_CARD_WORD: Final = re.compile(r"(?i)card|(?<![a-z])(?:pan|cc|visa|maestro|credit|debit)(?![a-z])")
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,34}")
 _IPV4: Final = re.compile(r"(?<!\w)(?<![0-9]\.)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
 _IPV6: Final = re.compile(
@@ -75,8 +76,17 @@ _PHONE_US: Final = re.compile(
 )
 _PHONE_WORD: Final = re.compile(
     r"(?i)(?<![a-z])(?:phone|tel|telephone|telefon|telefone|mobile|cell|fax|whatsapp|sms|msisdn|"
-    r"call(?:ed|er)?|dial(?:ed)?)(?:[ _]?(?:number|no|nr))?"
+    r"(?:call(?:ed|er)?|dial(?:ed)?|reach)(?: me| us| him| her)?)(?:[ _]?(?:number|no|nr))?"
     r"[\"']?[ \t]{0,2}(?:[:=#]|is|at|to|from)?[ \t]{0,2}[\"']?(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,13})(?![0-9])"
+)
+_ID_WORD: Final = re.compile(
+    r"(?i)(?<![a-z])(?:ssn|social security|nhs|passport|driver'?s? licen[cs]e|dni|nie|nif|niss|steuer-?id|pesel|bsn|nino|cpf|cnpj"
+    r"|tax id|aadhaar|medicare|national id|personnummer|codice fiscale|curp|national insurance|identity card)"
+    r"(?:[ _]?(?:number|no\.?|nr\.?|id|num))?[\"']?[ \t]{0,2}(?:[:=#]|is)?[ \t]{0,2}[\"']?"
+    r"([A-Za-z]{0,6}[ -]?[0-9](?:[ .-]?[0-9A-Za-z]){4,16})(?![A-Za-z0-9])"
+)
+_AT: Final = re.compile(
+    r"(?i)(?<![\w.+-])[\w.+-]{1,64} ?[\[({]at[\])}] ?[\w-]{1,63}(?:(?:\.| ?[\[({]dot[\])}] ?)[\w-]{2,63}){1,5}"
 )
 _SSN: Final = re.compile(r"(?<![\w-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w-])")
 _CPF: Final = re.compile(r"(?<!\w)(?<![0-9]\.)[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}(?![\w])")
@@ -98,6 +108,8 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
     """
     if "@" in text:
         yield from _emails(text)
+    for match in _AT.finditer(text):
+        yield Hit(match.start(), match.end(), "EMAIL", match[0])
     if not any(char.isdigit() for char in text):
         yield from _homes(text)
         return
@@ -109,6 +121,7 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
             not inside
             and 13 <= len(digits) <= 19
             and is_card(digits)
+            and _plausible_card(text, match.start(), digits)
             and not _in_id(text, match.start(), match.end())
         ):
             yield Hit(match.start(), match.end(), "CARD", match[0])
@@ -121,6 +134,9 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
         for match in pattern.finditer(text):
             if check is None or check(match[0]):
                 yield Hit(match.start(), match.end(), "NATIONAL_ID", match[0])
+    for match in _ID_WORD.finditer(text):
+        if sum(char.isdigit() for char in match[1]) >= 6:
+            yield Hit(match.start(1), match.end(1), "NATIONAL_ID", match[1])
     for match in _WALLET.finditer(text):
         value = match[0]
         if value.startswith("0x") or (is_bech32(value) if value.startswith("bc1") else is_base58check(value)):
@@ -129,6 +145,14 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
         yield from _addresses(text)
         yield from _phones(text)
     yield from _homes(text)
+
+
+def _plausible_card(text: str, start: int, digits: str) -> bool:
+    """Ids of 17 to 19 digits are commoner than such cards (HDFS blocks, snowflakes): those need the word beside them."""
+    before = text[max(0, start - 40) : start]
+    if _CARD_WORD.search(before):
+        return True
+    return len(digits) <= 16 and re.search(r"[A-Za-z0-9]_-?$", before) is None
 
 
 def _emails(text: str) -> Iterator[Hit]:

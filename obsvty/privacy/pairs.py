@@ -27,7 +27,7 @@ _AUTH_VALUE: Final = re.compile(
     r"(?i)(?:bearer|basic|digest|token|apikey|negotiate|ntlm|aws4-hmac-sha256|key|sso-key|hmac)[ \t]+"
 )
 _FLAG: Final = re.compile(r"(?<![\w-])--?([A-Za-z][\w-]{1,40})[ \t]+[\"']?([^\s\"'-][^\s\"']{0,4096})")
-_PROSE: Final = re.compile(r"(?:'s)?,? [A-Za-z]")
+_PROSE: Final = re.compile(r"(?:'s)?,? (?:[A-Za-z]|= )")
 _SET: Final = re.compile(
     r"(?i)\b(?:set|setenv|export|putenv)[ \t]+([A-Za-z_][\w.-]{1,60})[ \t]+[\"']([^\"'\n]{4,4096})[\"']"
 )
@@ -35,7 +35,7 @@ _USER_FLAG: Final = re.compile(
     r"(?<![\w-])(?:-u|--user|--proxy-user|-U)[ \t]*=?[ \t]*[\"']?[^\s:\"']{1,128}:([^\s\"']{1,512})"
 )
 _SHORT_FLAG: Final = re.compile(
-    r"(?i)(?:mysql|mysqldump|mysqladmin|mariadb|sshpass|redis-cli|psql)\b"
+    r"(?i)(?:mysql|mysqldump|mysqladmin|mariadb|sshpass|redis-cli|psql|docker login|podman login)\b"
     r"[^\n|;&]{0,200}?[ \t](?:-p[ \t]{0,1}|-a[ \t])[\"']?([^\s\"'-][^\s\"']{2,256})"
 )
 _XML: Final = re.compile(r"<([A-Za-z][\w:.\-]{1,60})(?:[ \t][^<>]{0,300})?>([^<]{1,8192})</")
@@ -45,6 +45,18 @@ _NAME_VALUE: Final = re.compile(
 )
 _MULTIPART: Final = re.compile(
     r"(?i)name=\\?[\"']?([\w.\-]{2,80})\\?[\"']?[^\r\n]{0,200}(?:\r?\n[^\r\n]{1,200}){0,4}\r?\n\r?\n([^\r\n]{1,8192})"
+)
+_COOKIE: Final = re.compile(
+    r"(?i)(?<![\w-])(?:set-)?cookie[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?([\w.%-]{1,128}=[^\r\n\"']{1,8192})"
+)
+_PARAMETERS: Final = re.compile(
+    r"(?i)(?<![\w-])(?:digest|aws4-hmac-sha256|hawk|oauth)[ \t]+((?:[\w-]{1,64}=(?:\"[^\"\n]{0,4096}\"|[^\s,\"']++)[, \t]{0,3})+)"
+)
+_SAID: Final = re.compile(
+    r"(?i)(?<![\w-])(?:password|passwd|pwd|passphrase|passcode|secret|token|api key)[ \t]+(?:is|was|now|to)[ \t]+[\"'`]?([^\s\"'`,;]{4,256})"
+)
+_PIN: Final = re.compile(
+    r"(?i)(?<![\w-])(?:pin|otp|cvv|cvc|passcode)(?: code)?(?: is| was)?[ \t]+([0-9]{3,8})(?![\w.-])"
 )
 _KEY_DETAIL: Final = re.compile(r"\bKey \([^)\n]{1,200}\)=\((?!<)([^)\n]{1,512})\)")
 _AUTH_COMMAND: Final = re.compile(
@@ -91,6 +103,21 @@ def keyed(text: str) -> Iterator[Hit]:
     if "Key (" in text:
         for match in _KEY_DETAIL.finditer(text):
             yield Hit(match.start(1), match.end(1), "LITERAL", match[1], sure=False)
+    for pattern in (_COOKIE, _PARAMETERS, _PIN):
+        for match in pattern.finditer(text):
+            if not names.is_placeholder(match[1]):
+                yield Hit(
+                    match.start(1),
+                    match.start(1) + len(match[1].rstrip(", \t")),
+                    "SECRET",
+                    match[1],
+                    sure=False,
+                )
+    for match in _SAID.finditer(text):
+        if any(char.isdigit() for char in match[1]) and names.names_a_secret(
+            "password", match[1].rstrip("."), quoted=True, line_start=False
+        ):
+            yield Hit(match.start(1), match.end(1), "SECRET", match[1], sure=False)
     for pattern in (_AUTH_COMMAND, _SQL_SECRET):
         for match in pattern.finditer(text):
             if not names.is_placeholder(match[1]) and not names.is_harmless(match[1]):

@@ -16,9 +16,9 @@ from obsvty.model import JsonValue
 from obsvty.privacy import detectors, names, pairs, policy, structure, views
 from obsvty.privacy.detectors import Hit
 from obsvty.privacy.rules import globs, load
-from obsvty.privacy.structure import MAX_VALUE_CHARS
 from obsvty.privacy.vault import Vault
 
+_NAMED: Final = re.compile(r"([A-Za-z_][\w.\-]{0,63})\\?[\"']?[ \t]{0,4}[:=][ \t]{0,4}\Z")
 _DEPTH: Final = 2
 _ROUNDS: Final = 4
 _JSON_NESTING: Final = 64
@@ -110,8 +110,8 @@ class Sanitizer:
     def _settle(self, raw: JsonValue) -> JsonValue:
         """Until nothing changes: a value learnt late in a mapping is also replaced where it stood early."""
         with self._lock:
-            current = raw
-            for leaf in structure.strings(raw):
+            current = structure.cut(raw)
+            for leaf in structure.strings(current):
                 self._vault.reserve(leaf)
             for _ in range(_ROUNDS):
                 after = self._walk(current, (), 0)
@@ -236,13 +236,12 @@ class Sanitizer:
 
     def _free(self, raw: str, *, entropy: bool = True, loose: bool = True) -> str:
         """Text without a name: JSON inside it is walked, the rest is scanned."""
-        if len(raw) > MAX_VALUE_CHARS:
-            raw = f"{raw[:MAX_VALUE_CHARS]} [cut: {len(raw) - MAX_VALUE_CHARS} more characters]"
         out: list[str] = []
         position = 0
         for start, end, parsed in structure.json_parts(raw):
             out.append(self._scan(raw[position:start], entropy=entropy, loose=loose))
-            cleaned = self._walk(parsed, (), 0)
+            name = _NAMED.search(raw, max(position, start - 80), start)
+            cleaned = self._walk(parsed, (name[1],) if name else (), 0)
             out.append(raw[start:end] if cleaned == parsed else structure.dump(cleaned, raw[start:end]))
             position = end
         if not out:

@@ -35,6 +35,7 @@ def is_card(digits: str) -> bool:
         or (3528 <= four <= 3589 and 16 <= size <= 19)
         or (four in {5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763} and 13 <= size <= 19)
         or (2200 <= four <= 2204 and 16 <= size <= 19)
+        or ((two in {50, 56, 57, 58, 63, 67}) and size == 16)
     )
     return issued and len(set(digits)) > 1 and luhn(digits)
 

@@ -71,6 +71,20 @@ def strings(value: JsonValue) -> Iterator[str]:
         yield str(value)
 
 
+def cut(value: JsonValue) -> JsonValue:
+    """Every string at most `MAX_VALUE_CHARS` long; what is cut off is never scanned and never leaves."""
+    if isinstance(value, str):
+        if len(value) <= MAX_VALUE_CHARS:
+            return value
+        kept = MAX_VALUE_CHARS - 64
+        return f"{value[:kept]} [cut: {len(value) - kept} more characters]"
+    if all(len(text) <= MAX_VALUE_CHARS for text in strings(value)):
+        return value
+    if isinstance(value, Mapping):
+        return {key: cut(inner) for key, inner in value.items()}
+    return [cut(inner) for inner in value] if isinstance(value, Sequence) else value
+
+
 def cut_up(text: str) -> Iterator[str]:
     """Pieces of at most `MAX_VALUE_CHARS`, cut at line ends or blanks where there are any."""
     position = 0

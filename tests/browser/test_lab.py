@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, TimeoutError
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NotInTime
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +42,7 @@ def _run_all(page: Page) -> None:
         page.locator(".lm-Menu-item:has-text('Run All Cells')").first.click()
         try:
             page.wait_for_function(_STARTED, arg=".jp-NotebookPanel .jp-WindowedPanel-outer", timeout=10_000)
-        except TimeoutError:
+        except NotInTime:
             continue
         return
     raise AssertionError("Lab did not run the cells")
@@ -52,7 +53,8 @@ _SCROLL_TO = """
 selector => {
   const found = document.querySelector(selector);
   if (found) { found.scrollIntoView({ block: "center" }); return true; }
-  const failed = document.querySelector('.jp-OutputArea-output[data-mime-type*="error"], .jp-OutputArea-output[data-mime-type*="stderr"]');
+  const kinds = ["error", "stderr"].map(kind => `.jp-OutputArea-output[data-mime-type*="${kind}"]`);
+  const failed = document.querySelector(kinds.join(", "));
   if (failed) throw new Error(failed.textContent);
   const panel = document.querySelector(".jp-NotebookPanel .jp-WindowedPanel-outer");
   const end = panel.scrollTop + panel.clientHeight >= panel.scrollHeight - 2;

@@ -88,3 +88,11 @@ def test_a_chat_is_readable_in_the_report_without_a_kernel(
     assert page.title() == "mine"
     page.screenshot(path=tmp_path / "chat.png")
     assert outside == []
+
+
+def test_the_report_prints_to_pdf(tmp_path: Path) -> None:
+    gate = Gate(ledger=Ledger(tmp_path / "state.db"), incident_id="inc-0a1b2c3d")
+    content = v4.new_notebook(cells=[v4.new_markdown_cell("# It broke")], metadata={"title": "It broke"})
+    rendered = NotebookDocGenerator().render(gate.document("incident", content), "pdf")
+    assert rendered.data.startswith(b"%PDF-")
+    assert rendered.media_type == "application/pdf"

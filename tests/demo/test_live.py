@@ -1,7 +1,10 @@
 """The live shop, started for real: needs the `demo` extra, takes half a minute (`pytest -m live`)."""
 
+import contextlib
 import subprocess
+import sys
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +142,38 @@ def test_a_shop_that_does_not_start_says_where_its_output_is(sink: Sink, repo: P
             tmp_path / "work",
             deploys=[Deploy(version="0.1.0", revision=root)],
         )
+
+
+@pytest.mark.live
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's parent death signal, and /proc")
+def test_the_services_end_with_a_demo_that_is_killed(sink: Sink, repo: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    code = (
+        "import sys; from pathlib import Path; from obsvty.demo.live import run_live_shop; "
+        "run_live_shop(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), on_phase=lambda p: print(p, flush=True))"
+    )
+    command = [sys.executable, "-c", code, str(repo), f"http://127.0.0.1:{sink.port}", str(work)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        for phase in demo.stdout:
+            if "customers come" in phase:
+                break
+        assert len(processes_in(work)) == 2
+        demo.kill()
+    deadline = time.monotonic() + 10
+    while processes_in(work) and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert processes_in(work) == []
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes whose working folder is inside `folder`."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or not ours to look at
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
 
 
 @pytest.mark.live

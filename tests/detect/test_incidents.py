@@ -267,6 +267,16 @@ def test_no_data_is_no_incident(story: ModuleType) -> None:
     assert detect_incidents(story.Story().traces) == []
 
 
+def test_a_change_that_begins_a_minute_after_its_deployment_belongs_to_it(story: ModuleType) -> None:
+    s = story.Story()
+    s.deploy("shop", 300, "1.1.0")
+    s.load("shop", "POST /checkout", 0, 360)
+    s.load("shop", "POST /checkout", 360, 900, ms=160)
+    (incident,) = detect_incidents(s.traces)
+    assert abs(story.seconds(incident.start) - 360) < 5
+    assert incident.deployment is not None
+
+
 def test_days_of_data_are_looked_at_in_pieces_with_the_same_answer(story: ModuleType) -> None:
     hour = 3600
     s = story.Story()

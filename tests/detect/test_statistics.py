@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obsvty.detect.statistics import average_ranks, rank_test, rate_test, scan_segment, share_test
+from obsvty.detect.statistics import average_ranks, find_run, rank_test, rate_test, scan_segment, share_test
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,3 +61,12 @@ def test_noise_has_no_segment() -> None:
     for seed in range(20):
         found = scan_segment(np.random.default_rng(seed).lognormal(0, 0.5, 300), min_size=8)
         assert found is None or found.p_value > 1e-3
+
+
+def test_a_run_begins_and_ends_where_the_evidence_turns() -> None:
+    on, off = [1.0], [-1.0]
+    assert find_run(np.array(off * 40 + on * 50 + off * 60), patience=24) == (40, 90, 114)
+    assert find_run(np.array(on * 50 + off * 60 + on * 90), patience=24) == (0, 50, 74)
+    assert find_run(np.array(on * 50 + off * 10 + on * 50), patience=24) == (0, 110, 110)
+    assert find_run(np.array(off * 3 + on * 9 + off * 2), patience=24) == (3, 12, 14)
+    assert find_run(np.array(off * 5), patience=24) == (0, 0, 5)

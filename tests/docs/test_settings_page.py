@@ -10,7 +10,9 @@ from pydantic import BaseModel, SecretStr
 
 from obsvty.settings import ServiceRepository, Settings, load_settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "settings.md"
+ALIASES = {"git.services.NAME": "own", "privacy": "rules", "alerts.slack": "slack"}  # local names in the code
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object, bool]]:
@@ -57,6 +59,18 @@ def test_default_and_environment_variable_are_the_real_ones(key: str, default: o
     assert said == as_documented(default, secret=secret)
     assert variable == "OBSVTY_" + key.upper().replace(".", "__")
     assert meaning.endswith(".")
+
+
+def test_a_setting_that_nothing_reads_says_so() -> None:
+    sources = [p for room in ("obsvty", "mcp_server") for p in (ROOT / room).rglob("*.py")]
+    code = "\n".join(p.read_text(encoding="utf-8") for p in sources if p.name != "settings.py")
+    code += "self.store.dir"  # read by the settings themselves, in `data_dir`
+    unread: set[str] = set()
+    for key in documented():
+        section, _, name = key.rpartition(".")
+        if not re.search(rf"\b{re.escape(ALIASES.get(section, section))}\.{name}\b", code):
+            unread.add(key)
+    assert unread == {key for key, (_, _, text) in documented().items() if text.endswith("Not applied yet.")}
 
 
 def test_the_example_file_is_valid(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""An incident made up for these tests: a service `till`, an operation `POST /pay`, three new calls after a deployment."""
+"""An incident made up for these tests: service `till`, operation `POST /pay`, three new calls after a deployment."""
 
 from __future__ import annotations
 

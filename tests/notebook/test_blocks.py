@@ -69,7 +69,7 @@ def test_markdown_shows_hostile_text_as_it_is() -> None:
         assert page.text.strip() == text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
 def test_for_all_texts_markdown_is_one_paragraph_of_exactly_that_text(text: str) -> None:
     shown = " ".join(plain(text).split())

@@ -9,9 +9,11 @@ import ibis.expr.types as ir
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from obsvty.demo.bundled import import_capture
+from obsvty.demo.bundled import clone_history, import_capture
+from obsvty.model import Attribution, Investigation
 from obsvty.notebook import magics
 from obsvty.notebook.magics import NAMES, Pending, load_ipython_extension
+from obsvty.privacy import SanitizedContext
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,20 @@ def test_help_names_every_command(loaded: InteractiveShell) -> None:
 def test_egress_is_empty_before_anything_left(loaded: InteractiveShell) -> None:
     shown, _ = loaded.display_formatter.format(_value(loaded, "%obsvty egress"))
     assert shown["text/plain"] == "Nothing has left this machine."
+
+
+def test_the_story_can_be_asked_for_line_by_line(
+    loaded: InteractiveShell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OBSVTY_GIT__REPO", str(clone_history(tmp_path / "shop")))
+    magics.session.cache_clear()
+    found = _value(loaded, "%obsvty investigate")
+    assert isinstance(found, Investigation)
+    assert loaded.user_ns["inv"] is found
+    assert found.suspects[0].commit.revision.startswith("d34db33f")
+    context = _value(loaded, f"%obsvty context {found.incident_id}")
+    assert isinstance(context, SanitizedContext)
+    assert found.operation_diff is not None
+    attribution = _value(loaded, f"%obsvty suspects {found.operation_diff.example_trace_after}")
+    assert isinstance(attribution, Attribution)
+    assert attribution.suspects[0].commit.revision.startswith("d34db33f")

@@ -95,6 +95,23 @@ def test_json_lines_may_mix_signals_and_hold_blank_lines(tmp_path: Path, ending:
     ]
 
 
+@pytest.mark.parametrize("pack", [bytes, zstandard.compress, gzip.compress])
+def test_the_four_byte_lengths_of_the_collector_are_read(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = [pack(trace_body()), pack(json.dumps(trace_json("POST /")).encode())]
+    content = b"".join(len(one).to_bytes(4, "big") + one for one in packed)
+    path = written(tmp_path, "otel.out", content)
+    assert list(read_requests(path)) == [("traces", trace_body()), ("traces", trace_body("POST /"))]
+    with pytest.raises(OtlpError, match=r"cut\.out, byte [1-9][0-9]+: a request is cut off"):
+        list(read_requests(written(tmp_path, "cut.out", content[:-3])))
+
+
+def test_empty_requests_at_the_beginning_are_not_taken_for_four_byte_lengths(tmp_path: Path) -> None:
+    path = written(tmp_path, "x.bin", delimited(b"", b"", trace_body()))
+    assert list(read_requests(path)) == [("traces", trace_body())]
+
+
 def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
     path = written(tmp_path, "x.json", b"\xef\xbb\xbf" + json.dumps(LOG_JSON).encode())
     assert [signal for signal, _ in read_requests(path)] == ["logs"]
@@ -136,6 +153,7 @@ def test_an_empty_file_holds_no_requests(tmp_path: Path) -> None:
         ("cut.jsonl", LOG_LINE + LOG_LINE[:-9], "cut.jsonl, line 2: .*cut off"),
         ("cut1.json", LOG_LINE[:-3], "cut1.json, line 1: .*cut off"),
         ("bad.jsonl", LOG_LINE + b"nope\n" + LOG_LINE, "bad.jsonl, line 2: it is not JSON"),
+        ("pretty.json", json.dumps(LOG_JSON, indent=1).encode()[:-9], r"pretty.json, line 1: .*\(line [1-9][0-9]"),
         ("other.json", b'{"hello": "world"}', "other.json, line 1: it is JSON, but not OTLP"),
         ("list.json", b"[1, 2]", "list.json, line 1: .*object"),
         ("kind.json", b'{"resourceSpans": 5}', "kind.json, line 1: .*resourceSpans must be a JSON array"),

@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pytest
@@ -225,3 +226,29 @@ def test_a_web_hook_keeps_its_secret_out_of_the_ledger(gate: Gate, ledger: Ledge
         egress.record(b'{"text": "ok"}')
     assert secret not in ledger.entry(1).destination
     assert ledger.entry(1).destination.startswith("https://hooks.slack.com/services/")
+
+
+def test_widget_state_is_sanitized_and_a_buffer_that_shows_a_value_is_emptied(gate: Gate) -> None:
+    clean, dirty = (
+        base64.b64encode(data).decode() for data in (b"\x00\x01ARROW1 shop", f"\x00{EMAIL}\x00".encode())
+    )
+    model = {
+        "model_name": "AnyModel",
+        "model_module": "anywidget",
+        "state": {"_esm": "export default { render() { return password } }", "title": f"spans of {EMAIL}"},
+        "buffers": [{"data": clean, "path": ["a"], "encoding": "base64"}, {"data": dirty, "path": ["b"]}],
+    }
+    made = gate.document(
+        "n",
+        {
+            "metadata": {
+                "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"0f" * 16: model}}}
+            }
+        },
+    )
+    state = made.content["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"][
+        "0f" * 16
+    ]  # pyright: ignore
+    assert state["state"] == {**model["state"], "title": "spans of <EMAIL_1>"}  # pyright: ignore
+    assert [buffer["data"] for buffer in state["buffers"]] == [clean, ""]  # pyright: ignore
+    assert state["model_name"] == "AnyModel"  # pyright: ignore

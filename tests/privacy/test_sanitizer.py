@@ -8,7 +8,8 @@ from importlib.resources import files
 import pytest
 
 from obsvty.errors import SettingsError
-from obsvty.privacy.sanitizer import MAX_VALUE_CHARS, Sanitizer
+from obsvty.privacy.sanitizer import Sanitizer
+from obsvty.privacy.structure import MAX_VALUE_CHARS
 from obsvty.privacy.views import decoded_texts
 
 EMAIL = "ana.silva@shop.example"
@@ -220,6 +221,11 @@ def test_a_value_too_long_is_cut_before_it_is_scanned() -> None:
     assert EMAIL not in clean
     long = "word " * MAX_VALUE_CHARS + EMAIL
     assert Sanitizer().document(long) == long.replace(EMAIL, "<EMAIL_1>")
+
+
+def test_a_long_text_that_grows_by_its_pseudonyms_is_not_cut() -> None:
+    raw = "ask a@b.pt\n" * (3 * MAX_VALUE_CHARS // 11)
+    assert Sanitizer().document(raw) == raw.replace("a@b.pt", "<EMAIL_1>")
 
 
 @pytest.mark.parametrize(

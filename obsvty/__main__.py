@@ -1,0 +1,5 @@
+"""`python -m obsvty`."""
+
+from obsvty.cli import main
+
+main()
