@@ -145,16 +145,18 @@ def execute_notebook(notebook: NotebookNode, folder: Path, *, timeout_s: float =
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
-    class OwnKernel(KernelSpecManager):
-        """Knows one kernel: this installation's."""
-
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            argv = [sys.executable, "-m", "obsvty.notebook.kernel", "-f", "{connection_file}"]
-            return KernelSpec(argv=argv, display_name="Obsvty", language="python", name=kernel_name)
-
     with tempfile.TemporaryDirectory(prefix="obsvty-kernel-") as sockets:
         # ipc: telemetry stays off the network stack, where other users of the machine could listen. The path is
         # absolute, because kernel and client have different working folders.
+        own = [f"--ipython-dir={sockets}"]  # nobody's start-up files change the numbers
+
+        class OwnKernel(KernelSpecManager):
+            """Knows one kernel: this installation's."""
+
+            def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+                argv = [sys.executable, "-m", "obsvty.notebook.kernel", "-f", "{connection_file}", *own]
+                return KernelSpec(argv=argv, display_name="Obsvty", language="python", name=kernel_name)
+
         manager = AsyncKernelManager(
             kernel_name=KERNEL, kernel_spec_manager=OwnKernel(), transport="ipc", ip=f"{sockets}/k"
         )

@@ -78,8 +78,8 @@ def compare(
 
     Looks at entry spans: their attributes, and service, operation, instance, version, revision and HTTP
     status. Keys with more than 50 values on more than a fifth of the requests (ids, URLs) are skipped; old
-    and new semantic-convention names count as one key; a key that only one of the windows has at all, because
-    the SDK changed, is reported once and not per value.
+    and new semantic-convention names count as one key; an attribute that only one of the windows has at all is
+    reported once and not per value.
 
     Args:
         traces: the canonical table.

@@ -35,6 +35,7 @@ SELF: Final = "self"
 SAMPLE: Final = 400
 """At most this many requests a side are taken apart, evenly spread over the window: means of parts need no
 more."""
+NEAR_NS: Final = 3_600_000_000_000
 _COLUMNS: Final = (
     "trace_id",
     "span_id",
@@ -147,8 +148,9 @@ def _read_spans(traces: ir.Table, trace_ids: Sequence[str], window: Window) -> d
     if not trace_ids:
         return {}
     spans: dict[str, Span] = {}
-    # a trace may run on behind the window, so only its begin is bounded: that prunes segments
-    near = traces.filter(traces.start_ns >= window.start_ns - 3_600_000_000_000)
+    # calls start within an hour of their request; without bounds every segment of the store would be read
+    low, high = window.start_ns - NEAR_NS, window.end_ns + NEAR_NS
+    near = traces.filter((traces.start_ns >= low) & (traces.start_ns < high))
     table = near.filter(near.trace_id.isin(sorted(set(trace_ids)))).select(*_COLUMNS)
     for row in table.order_by(["start_ns", "span_id"]).to_pyarrow().to_pylist():
         span_id = str(row["span_id"])

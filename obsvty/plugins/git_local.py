@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
-from obsvty.errors import RevisionUnknown
+from obsvty.errors import RepositoryMissing, RevisionUnknown
 from obsvty.model import Commit
 from obsvty.plugins.git_command import GitCommand
 from obsvty.ports.git import GitConfig, GitProvider
@@ -85,7 +85,21 @@ class LocalGitProvider(GitProvider):
                 raise RevisionUnknown(
                     "The abbreviated revision names more than one object.", hint="Send all 40 digits."
                 )
+        self._refuse_damaged()
         raise RevisionUnknown("The repository does not hold that revision.", hint=self._hint_for_missing())
+
+    def _refuse_damaged(self) -> None:
+        """A repository whose own branches lead nowhere is damaged: that is not the revision's fault."""
+        tips = self._git.run("for-each-ref", "--count=20", "--format=%(objectname)").decode().split()
+        if not tips:
+            return
+        asked = "".join(f"{tip}\n" for tip in tips).encode()
+        listed = self._git.run("cat-file", "--batch-check", stdin=asked).decode().splitlines()
+        if all(line.endswith(" missing") for line in listed):
+            raise RepositoryMissing(
+                "The repository is damaged: its own branches cannot be read.",
+                hint="Run `git fsck` there, or clone it again.",
+            )
 
     def commits(self, base: str, head: str, *, limit: int = 2000) -> Sequence[Commit]:
         """See `GitProvider.commits`. `time` is when the commit was made in its present form (committer time)."""

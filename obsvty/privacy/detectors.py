@@ -80,7 +80,9 @@ _PHONE_WORD: Final = re.compile(
     r"[\"']?[ \t]{0,2}(?:[:=#]|is|at|to|from)?[ \t]{0,2}[\"']?(\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,13})(?![0-9])"
 )
 _ID_WORD: Final = re.compile(
-    r"(?i)(?<![a-z])(?:ssn|social security|nhs|passport|driver'?s? licen[cs]e|dni|nie|nif|niss|steuer-?id|pesel|bsn|nino|cpf|cnpj"
+    r"(?i)(?<![a-z])(?:ssn|social security|nhs|passport"
+    r"|driver'?s? licen[cs]e|dni|nie|nif|niss|steuer-?id|pesel|bsn|nino"
+    r"|cpf|cnpj"
     r"|tax id|aadhaar|medicare|national id|personnummer|codice fiscale|curp|national insurance|identity card)"
     r"(?:[ _]?(?:number|no\.?|nr\.?|id|num))?[\"']?[ \t]{0,2}(?:[:=#]|is)?[ \t]{0,2}[\"']?"
     r"([A-Za-z]{0,6}[ -]?[0-9](?:[ .-]?[0-9A-Za-z]){4,16})(?![A-Za-z0-9])"
@@ -148,7 +150,7 @@ def personal(text: str, *, loose: bool = True) -> Iterator[Hit]:
 
 
 def _plausible_card(text: str, start: int, digits: str) -> bool:
-    """Ids of 17 to 19 digits are commoner than such cards (HDFS blocks, snowflakes): those need the word beside them."""
+    """Ids of 17 to 19 digits are commoner than such cards (HDFS blocks, snowflakes): these need a word before them."""
     before = text[max(0, start - 40) : start]
     if _CARD_WORD.search(before):
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -44,7 +46,7 @@ def _mapping(sanitizer: Sanitizer, raw: Mapping[str, JsonValue]) -> dict[str, Js
         elif key in _TEXT_KEYS or "/" in key:
             out[key] = _text(sanitizer, value, entropy=not _GENERATED.match(key))
         elif key in {"buffers"}:
-            out[key] = value  # base64 of what a widget holds; Arrow tables, made of sanitized values
+            out[key] = _buffers(sanitizer, value)
         else:
             out[sanitizer.text(key)] = _value(sanitizer, value, key)
     return out
@@ -61,6 +63,26 @@ def _value(sanitizer: Sanitizer, raw: JsonValue, name: str) -> JsonValue:
     return raw if isinstance(raw, bool) or raw is None else sanitizer.value(raw)
 
 
+def _buffers(sanitizer: Sanitizer, raw: JsonValue) -> JsonValue:
+    """Binary widget state (base64). Bytes cannot be rewritten, so a buffer in which a value can be read is emptied."""
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        return sanitizer.value(raw)
+    out: list[JsonValue] = []
+    for buffer in raw:
+        if isinstance(buffer, Mapping):
+            data = buffer.get("data")
+            kept = isinstance(data, str) and not sanitizer.findings(_readable(data), entropy=False)
+            out.append({**buffer, "data": data if kept else ""})
+    return out
+
+
+def _readable(data: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode("latin-1")
+    except (binascii.Error, ValueError):
+        return data
+
+
 def _text(sanitizer: Sanitizer, raw: JsonValue, *, entropy: bool) -> JsonValue:
     """A text, or nbformat's list of lines: these are scanned as one text and split again."""
     if isinstance(raw, str):
@@ -68,4 +90,4 @@ def _text(sanitizer: Sanitizer, raw: JsonValue, *, entropy: bool) -> JsonValue:
     if isinstance(raw, Sequence) and all(isinstance(line, str) for line in raw):
         whole = sanitizer.document("".join(str(line) for line in raw), entropy=entropy)
         return list(whole.splitlines(keepends=True))
-    return sanitizer.value(raw)
+    return _mapping(sanitizer, raw) if isinstance(raw, Mapping) else sanitizer.value(raw)

@@ -50,10 +50,12 @@ _COOKIE: Final = re.compile(
     r"(?i)(?<![\w-])(?:set-)?cookie[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?([\w.%-]{1,128}=[^\r\n\"']{1,8192})"
 )
 _PARAMETERS: Final = re.compile(
-    r"(?i)(?<![\w-])(?:digest|aws4-hmac-sha256|hawk|oauth)[ \t]+((?:[\w-]{1,64}=(?:\"[^\"\n]{0,4096}\"|[^\s,\"']++)[, \t]{0,3})+)"
+    r"(?i)(?<![\w-])(?:digest|aws4-hmac-sha256|hawk|oauth)[ \t]+"
+    r"((?:[\w-]{1,64}=(?:\"[^\"\n]{0,4096}\"|[^\s,\"']++)[, \t]{0,3})+)"
 )
 _SAID: Final = re.compile(
-    r"(?i)(?<![\w-])(?:password|passwd|pwd|passphrase|passcode|secret|token|api key)[ \t]+(?:is|was|now|to)[ \t]+[\"'`]?([^\s\"'`,;]{4,256})"
+    r"(?i)(?<![\w-])(?:password|passwd|pwd|passphrase|passcode|secret|token|api key)[ \t]+"
+    r"(?:is|was|now|to)[ \t]+[\"'`]?([^\s\"'`,;]{4,256})"
 )
 _PIN: Final = re.compile(
     r"(?i)(?<![\w-])(?:pin|otp|cvv|cvc|passcode)(?: code)?(?: is| was)?[ \t]+([0-9]{3,8})(?![\w.-])"

@@ -130,7 +130,7 @@ def test_slack_saying_invalid_auth_or_429_is_told_and_the_alert_can_be_sent_agai
         assert "OBSVTY_ALERTS__SLACK__TOKEN" in ran.err
         assert "xoxb-wrong" not in ran.err
         monkeypatch.setenv("OBSVTY_ALERTS__SLACK__TOKEN", slack.token)
-        slack.limit(0, times=10)
+        slack.limit(retry_after_s=600)
         clear(obsvty(*send), 1)
         doctor = obsvty("doctor", "--data", demo.data)
         assert doctor.code == 1

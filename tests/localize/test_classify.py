@@ -230,3 +230,12 @@ def test_compare_sees_a_new_version_and_can_be_narrowed(story: ModuleType) -> No
     }
     assert ("service", "mail") in {(d.key, d.value) for d in compare(s.traces, **windows)}
     assert compare(s.traces, **windows, service="mail") == []
+
+
+def test_an_attribute_that_only_one_window_has_is_told_once(story: ModuleType) -> None:
+    s = story.Story()
+    for i in range(100):
+        s.request("shop", "POST /checkout", i, 100)
+        s.request("shop", "POST /checkout", 200 + i, 100, attributes={"flag": "abc"[i % 3]})
+    found = compare(s.traces, baseline=story.window(0, 200), window=story.window(200, 400))
+    assert [(d.key, d.value) for d in found] == [("flag", "a")]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from obsvty.errors import RepositoryError, RepositoryMissing, RevisionUnknown
 from obsvty.plugins.git_local import LocalGitProvider, glob_pattern
 from obsvty.ports.git import GitConfig
+from obsvty.ports.testing import make_repository
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -263,3 +264,15 @@ def test_constructing_a_provider_does_no_io_and_a_missing_git_is_said(
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(RepositoryError, match="Install git"):
         found.resolve("main")
+
+
+def test_a_repository_whose_objects_are_damaged_says_so_and_blames_no_revision(tmp_path: Path) -> None:
+    known = make_repository(tmp_path)
+    command = ["git", "-C", str(known.path), "gc", "--quiet"]
+    subprocess.run(command, check=True, capture_output=True)
+    for pack in known.path.rglob("*.pack"):
+        pack.chmod(0o644)
+        pack.write_bytes(b"not a pack")
+    provider = LocalGitProvider(GitConfig(repository=str(known.path)))
+    with pytest.raises(RepositoryMissing, match="damaged"):
+        provider.resolve(known.head)
