@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from obsvty.context import count_tokens
-    from obsvty.pages import brief, incident_line, incident_row, overview_page, suspects_page
     from obsvty.errors import ObsvtyError
     from obsvty.model import Incident, Investigation, Window
     from obsvty.notebook.magics import load_ipython_extension
+    from obsvty.pages import brief, incident_line, incident_row, overview_page, suspects_page
     from obsvty.session import Session
     from obsvty.session import open_session as open  # noqa: A004 the contract's name
     from obsvty.settings import Settings, load_settings

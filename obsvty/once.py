@@ -6,9 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from obsvty.attribute import find_broken_span
 from obsvty.otlp.decode import decode
 from obsvty.otlp.files import import_files
-from obsvty.attribute import find_broken_span
 from obsvty.session import Session
 from obsvty.store.writer import Writer
 

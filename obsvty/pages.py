@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from obsvty.deliver.verdict import verdict_screen
-from obsvty.localize.overview import Overview
-from obsvty.model import Attribution, Incident, Investigation, JsonValue, Suspect, rfc3339
+from obsvty.model import Attribution, Incident, Investigation, JsonValue, Overview, Suspect, rfc3339
 
 if TYPE_CHECKING:
     import pyarrow as pa

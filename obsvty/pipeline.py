@@ -15,7 +15,7 @@ from obsvty.evidence.catalog import number_evidence
 from obsvty.insight.ask import write_insight
 from obsvty.localize.classify import classify_verdict, ruled_out
 from obsvty.localize.impact import measure_impact, traffic_ratio
-from obsvty.localize.locate import edge_services, locate, locate_across
+from obsvty.localize.locate import edge_failures, edge_services, locate, locate_across
 from obsvty.localize.operation_diff import operation_diff
 from obsvty.model import (
     EgressSummary,
@@ -136,6 +136,7 @@ def _localize(traces: ir.Table, logs: ir.Table, incident: Incident) -> _Where:
         callees=callees,
         locations=across,
         log_changes=log_changes,
+        edge_failures=edge_failures(traces, service=service, operation=operation, before=before, after=after),
     )
     return _Where(
         diff=diff,

@@ -30,7 +30,7 @@ from obsvty.settings import Settings, load_settings
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from obsvty.localize.overview import Overview
+    from obsvty.model import Overview
     from obsvty.notebook.widgets import InsightChat
     from obsvty.pipeline import Tools
 
@@ -106,6 +106,7 @@ class Session(DataFolder):
         min_duration_ms: float = 0,
         window: Window | None = None,
         group_by: tuple[str, ...] = ("service_name", "name"),
+        entries: bool = False,
         limit: int = 20,
         offset: int = 0,
     ) -> Overview:
@@ -120,6 +121,7 @@ class Session(DataFolder):
             min_duration_ms=min_duration_ms,
             window=window,
             group_by=group_by,
+            entries=entries,
             limit=limit,
             offset=offset,
         )
@@ -424,4 +426,25 @@ class Session(DataFolder):
             to=to,
             folder=self.data_dir / "reports" / inv.incident_id,
             output=Path(output) if output else None,
+        )
+
+    def build_docs(self, folder: Path) -> list[Path]:
+        """Write the service catalogue as Markdown; returns the pages that changed.
+
+        Raises:
+            NothingFound: telemetry names no service. DocumentError: the folder cannot be written.
+        """
+        from obsvty.deliver.catalog import build_catalog
+        from obsvty.detect import find_deployments
+
+        found = self.service_map()
+        return build_catalog(
+            folder,
+            gate=self.gate(),
+            service_map=found,
+            operations={
+                service: self.overview(service=service, entries=True, group_by=("name",), limit=100)
+                for service in found.services
+            },
+            deployments=find_deployments(self.traces),
         )

@@ -1,4 +1,4 @@
-"""Settings: arguments > `OBSVTY_*` environment > `obsvty.toml` > defaults. Every default runs with no file, key or network."""
+"""Arguments > `OBSVTY_*` environment > `obsvty.toml` > defaults. Every default runs with no file, key or network."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def incidents(
     with open_data(data) as obs:
         found = obs.find_incidents(parse_time(since, now=now) if since else None)
     if json:
-        print_json([{**incident_row(i)} for i in found])
+        print_json([{**incident_row(i)} for i in found])  # pyright: ignore[reportArgumentType] a row is JSON
     for i in [] if json else found:
         print(incident_line(i))
     if not found:

@@ -14,7 +14,6 @@ from obsvty.cli.options import Data, Json
 from obsvty.cli.output import note, print_json, progress
 from obsvty.errors import OtlpError, UsageError
 
-
 if TYPE_CHECKING:
     from obsvty.model import Signal
 
@@ -36,12 +35,32 @@ class SignalName(StrEnum):
     metrics = "metrics"
 
 
+docs = typer.Typer(no_args_is_help=True, help="Pages about the services, made from telemetry.")
+
+
+@docs.command()
+def build(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: [docs] dir.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Write the service catalogue as Markdown; only pages that changed are touched."""
+    folder = output or read_settings(data).docs.dir
+    with open_data(data) as obs:
+        changed = obs.build_docs(folder)
+    for path in changed:
+        print(path)
+    note(f"{len(changed)} pages changed in {folder}")
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command()(serve)
     app.command(name="import")(import_)
     for command in (query, sanitize, lab, mcp):
         app.command()(command)
+    app.add_typer(docs, name="docs")
 
 
 def serve(data: Data = None) -> None:
@@ -108,7 +127,8 @@ def import_(
             print(f"{report.rejected} records without a valid id were left out")
     if undecodable:
         raise OtlpError(
-            f"{undecodable} requests could not be decoded and were set aside.", hint=f"See {folder}/quarantine."
+            f"{undecodable} requests could not be decoded and were set aside.",
+            hint=f"See {folder}/quarantine.",
         )
 
 

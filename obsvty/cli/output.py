@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,7 +40,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(*, total_steps: int) -> Iterator[Progress]:
+def progress(*, total_steps: int) -> Generator[Progress]:
     """A progress bar on a terminal, a line a step elsewhere; always on stderr."""
     if not sys.stderr.isatty():
         seen: set[str] = set()

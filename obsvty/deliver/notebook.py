@@ -8,6 +8,7 @@ The order matters: outputs hold telemetry, so only the gate's copy ever reaches 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import re
@@ -182,6 +183,8 @@ def _run(client: NotebookClient) -> None:
             hint="Open the notebook with the Obsvty kernel and run it to see where.",
         ) from exc
     except (CellTimeoutError, RuntimeError) as exc:  # RuntimeError: the kernel died, or never came up
+        # it is cleaned up by now; nbclient would try again at exit, and print a traceback about it
+        atexit.unregister(client._cleanup_kernel)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         raise DocumentError(
             f"The incident notebook did not finish ({type(exc).__name__}).",
             hint="Try again when the machine is less busy.",

@@ -28,7 +28,7 @@ class _Numbering:
 
     items: list[Evidence] = field(default_factory=list[Evidence])
 
-    def add(self, kind: str, text: str, **refs: str | int | float) -> str:
+    def add(self, kind: str, text: str, **refs: str | float) -> str:
         number = f"E{len(self.items) + 1}"
         self.items.append(Evidence(id=number, kind=kind, text=text, refs=refs))
         return number

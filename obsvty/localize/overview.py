@@ -5,38 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from obsvty.errors import UsageError
-from obsvty.model import Window
+from obsvty.model import Overview, SpanGroup, Window
+from obsvty.operations import is_entry
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 GROUPS = ("service_name", "name", "http_route", "service_version", "vcs_revision", "url_host", "http_status")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpanGroup:
-    """Spans that share a value of each column they were grouped by."""
-
-    key: dict[str, str]
-    count: int
-    errors: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    slowest_trace: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overview:
-    """Groups, slowest p95 first; `matched` counts all groups, also those beyond the limit."""
-
-    groups: tuple[SpanGroup, ...]
-    matched: int
-    spans: int
 
 
 class _Row(TypedDict):
@@ -57,6 +35,7 @@ def overview(
     min_duration_ms: float = 0,
     window: Window | None = None,
     group_by: tuple[str, ...] = ("service_name", "name"),
+    entries: bool = False,
     limit: int = 20,
     offset: int = 0,
 ) -> Overview:
@@ -70,6 +49,7 @@ def overview(
         min_duration_ms: shorter spans are left out.
         window: of span starts.
         group_by: columns out of `GROUPS`.
+        entries: only spans that are requests: of kind server or consumer, or roots.
         limit: how many groups.
         offset: how many to skip.
 
@@ -79,6 +59,8 @@ def overview(
     if not group_by or any(name not in GROUPS for name in group_by):
         raise UsageError("Spans cannot be grouped by that.", hint=f"Columns: {', '.join(GROUPS)}.")
     spans = traces
+    if entries:
+        spans = spans.filter(is_entry(spans))
     if service is not None:
         spans = spans.filter(spans.service_name == service)
     if operation is not None:

@@ -164,3 +164,25 @@ class Impact:
     requests: int
     errors: int
     share_of_requests: float  # of the operation's requests in the window, those that are affected
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanGroup:
+    """Spans that share a value of each column they were grouped by."""
+
+    key: dict[str, str]
+    count: int
+    errors: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    slowest_trace: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """Groups, slowest p95 first; `matched` counts all groups, also those beyond the limit."""
+
+    groups: tuple[SpanGroup, ...]
+    matched: int
+    spans: int

@@ -1,12 +1,11 @@
 """The obsvty kernel: IPython with `obs`, `traces`, `logs`, `metrics` ready and the magics loaded.
 
-Nothing here imports Ibis, so the kernel is ready as fast as plain IPython's; the background does that later.
+Nothing here imports Ibis at start, so the kernel is ready as fast as plain IPython's; that comes when it is idle.
 """
 
 from __future__ import annotations
 
 import importlib
-import threading
 from typing import Final
 
 from ipykernel.ipkernel import IPythonKernel
@@ -33,9 +32,8 @@ class ObsvtyKernel(IPythonKernel):
     def start(self) -> None:
         """Answer messages, then warm Ibis: its import takes about a second that the first query need not wait for."""
         super().start()
-        timer = threading.Timer(_WARM_AFTER_S, importlib.import_module, ("ibis",))
-        timer.daemon = True
-        timer.start()
+        # on the loop's own thread: a second thread that imports Ibis while a cell does deadlocks in import locks (seen)
+        self.io_loop.call_later(_WARM_AFTER_S, importlib.import_module, "ibis")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ _BUFFERED: Final = 4  # bodies being received may take this many times the limit
 
 
 @dataclass(frozen=True)
-class _Refusal(Exception):  # noqa: N818  an answer on its way out
+class _Refusal(Exception):
     http: int
     code: int
     message: str
@@ -213,7 +213,7 @@ class HttpApp:
         await send({"type": "http.response.body", "body": b""})
 
 
-class _Gone(Exception):  # noqa: N818  nobody is left to answer
+class _Gone(Exception):
     """The client closed the connection before its request was complete."""
 
 

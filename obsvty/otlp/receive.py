@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 WORKERS: Final = 16  # most of them wait for a shared fdatasync, not for a core
 
 
-class NotStored(Exception):  # noqa: N818  never leaves this room: the receivers turn it into "try again"
+class NotStored(Exception):
     """The request is fine, and could not be stored now."""
 
 

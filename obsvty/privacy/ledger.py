@@ -171,11 +171,15 @@ class Ledger:
             yield json.dumps(fields, ensure_ascii=False)
 
     def summary(self, incident_id: str) -> EgressSummary:
-        """Entries and bytes that left for one incident. Files of this machine are rows too, but left nothing."""
+        """Entries and bytes that left for one incident. Files of this machine are rows too, but left nothing.
+
+        A reply to an MCP client counts: what the client does with it is beyond our sight.
+        """
         redactions: Counter[str] = Counter()
         entries = size = 0
         for entry in self.entries(incident_id=incident_id):
-            if entry.decision == "sent" and not destinations.is_file(entry.sink, entry.destination):
+            kept = entry.sink != "mcp" and destinations.is_file(entry.sink, entry.destination)
+            if entry.decision == "sent" and not kept:
                 entries, size = entries + 1, size + entry.size_bytes
                 redactions.update(entry.redactions)
         return EgressSummary(entries=entries, bytes=size, redactions=dict(sorted(redactions.items())))

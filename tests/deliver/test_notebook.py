@@ -163,3 +163,13 @@ def test_the_document_for_the_gate_holds_each_text_in_one_piece(
     cells = to_document(notebook)["cells"]
     assert isinstance(cells, list)
     assert all(isinstance(cell["source"], str) for cell in cells)
+
+
+def test_a_kernel_that_does_not_start_is_a_document_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ipykernel.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # only the kernel's process sees it
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    with pytest.raises(DocumentError, match="did not finish"):
+        execute_notebook(notebook, tmp_path)

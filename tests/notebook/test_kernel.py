@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
+
+from obsvty.notebook.kernelspec import kernelspec_path
 
 SPEC = Path(__file__).parents[2] / "kernelspec"
 
@@ -46,3 +48,12 @@ def test_the_logos_have_the_sizes_that_jupyter_asks_for(size: int) -> None:
     data = (SPEC / f"logo-{size}x{size}.png").read_bytes()
     assert struct.unpack(">II", data[16:24]) == (size, size)
     assert (SPEC / "logo-svg.svg").read_text().startswith("<svg")
+
+
+def test_a_kernelspec_is_there_even_where_none_is_installed(tmp_path: Path) -> None:
+    root = kernelspec_path(tmp_path)
+    spec = KernelSpecManager(kernel_dirs=[str(root / "kernels")]).get_kernel_spec("obsvty")
+    assert spec.argv == [sys.executable, "-m", "obsvty.notebook.kernel", "-f", "{connection_file}"]
+    shipped = json.loads((SPEC / "kernel.json").read_text())
+    assert spec.argv[1:] == shipped["argv"][1:]
+    assert spec.display_name == shipped["display_name"]
