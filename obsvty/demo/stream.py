@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from obsvty.demo.live import LiveRun, check_installed, run_live_shop
-from obsvty.errors import ObsvtyError
+from obsvty.errors import ObsvtyError, ReceiverError
 from obsvty.serve import Ports, serve
 from obsvty.session import Session
 
@@ -56,7 +56,8 @@ def run_live_demo(
             serve(settings, stop=stop, ready=lambda ports: (bound.append(ports), listening.set())[1])
         except ObsvtyError as exc:
             failed.append(exc)
-            listening.set()
+        finally:
+            listening.set()  # whatever happened, nobody waits for ever
 
     receiver = threading.Thread(target=receive, name="obsvty-serve")
     receiver.start()
@@ -64,6 +65,8 @@ def run_live_demo(
         listening.wait()
         if failed:
             raise failed[0]
+        if not bound:
+            raise ReceiverError("The receiver did not start.", hint="Run: obsvty serve --debug")
         looking = _Lookout(settings)
         looking.start()
         try:
