@@ -76,6 +76,7 @@ def find_repository(
     repo: str | Path | None = None,
     revision: str = "",
     gate: Gate | None = None,
+    remembered: str = "",
 ) -> FoundRepository | None:
     """Where the code of a service is.
 
@@ -85,6 +86,7 @@ def find_repository(
         repo: a clone that the caller names; wins over the settings.
         revision: what runs; the working folder counts only when it is a clone that holds it.
         gate: records the requests of a provider that makes some; without one, such a provider makes none.
+        remembered: the clone that was named last; counts, like the working folder, only when it holds the revision.
 
     Returns:
         None when nothing is named and the working folder is not it. A named repository is returned unread: using it
@@ -110,12 +112,18 @@ def find_repository(
             )
         )
         return FoundRepository(git=provider, label=named, path=path)
-    here = _provider("local", str(Path.cwd()))
+    for place in (str(Path.cwd()), remembered):
+        if place and _holds(_provider("local", place), revision or "HEAD"):
+            return FoundRepository(git=_provider("local", place), label=place, path=path)
+    return None
+
+
+def _holds(git: GitProvider, revision: str) -> bool:
     try:
-        here.resolve(revision or "HEAD")
+        git.resolve(revision)
     except RepositoryError:
-        return None
-    return FoundRepository(git=here, label=str(Path.cwd()), path=path)
+        return False
+    return True
 
 
 def _provider(name: str, repository: str) -> GitProvider:

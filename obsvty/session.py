@@ -99,7 +99,7 @@ class Session(Questions):
         self.problems = outcome.problems
         told = outcome.investigation
         self._investigations[told.incident_id] = told
-        self._remember(incident, told)
+        self._remember(incident, told, repo)
         return told
 
     def _tools(self, incident: Incident, repo: str | Path | None) -> Tools:
@@ -107,7 +107,12 @@ class Session(Questions):
 
         revision = incident.deployment.to_revision if incident.deployment else ""
         found = find_repository(
-            self.settings, service=incident.service, repo=repo, revision=revision, gate=self.gate(incident.id)
+            self.settings,
+            service=incident.service,
+            repo=repo,
+            revision=revision,
+            gate=self.gate(incident.id),
+            remembered=self.state.repository(incident.service),
         )
         return Tools(
             gate=self.gate(incident.id),
@@ -118,10 +123,12 @@ class Session(Questions):
             path=found.path if found else "",
         )
 
-    def _remember(self, incident: Incident, told: Investigation) -> None:
+    def _remember(self, incident: Incident, told: Investigation, repo: str | Path | None) -> None:
         """A reader with a read-only data folder (a notebook container) investigates all the same."""
         try:
             self.state.save_investigation(incident, told.to_dict())
+            if repo is not None and told.suspects:
+                self.state.remember_repository(incident.service, str(Path(repo).resolve()))
         except StoreError as exc:
             log.warning("the investigation of %s was not recorded: %s", told.incident_id, exc.message)
 
@@ -178,8 +185,15 @@ class Session(Questions):
         """
         from obsvty.attribute import attribute_span
 
-        service = self._service_of(trace_id, span_id)
-        found = find_repository(self.settings, service=service, repo=repo, gate=self.gate())
+        service, revision = self._service_of(trace_id, span_id)
+        found = find_repository(
+            self.settings,
+            service=service,
+            repo=repo,
+            revision=revision,
+            gate=self.gate(),
+            remembered=self.state.repository(service),
+        )
         if found is None:
             raise RepositoryMissing(
                 "No repository was found to look for the commit in.",
@@ -189,23 +203,24 @@ class Session(Questions):
             self.traces, self.logs, found.git, trace_id, span_id, base=base, path=found.path
         )
 
-    def _service_of(self, trace_id: str, span_id: str | None) -> str:
+    def _service_of(self, trace_id: str, span_id: str | None) -> tuple[str, str]:
+        """Service and revision of a span, or of the first span of a trace."""
         spans = self.traces.filter(self.traces.trace_id == trace_id.lower())
         if span_id is not None:
             spans = spans.filter(spans.span_id == span_id.lower())
-        names: list[str | None] = (
+        rows: list[dict[str, str | None]] = (
             spans.order_by("start_ns")
-            .select("service_name")
+            .select("service_name", "vcs_revision")
             .limit(1)
-            .to_pyarrow()["service_name"]
+            .to_pyarrow()
             .to_pylist()
         )
-        if not names:
+        if not rows:
             raise UnknownTrace(
                 "No stored trace or span has that id.",
                 hint='Find one with: obsvty query "select trace_id from traces limit 5"',
             )
-        return names[0] or ""
+        return rows[0]["service_name"] or "", rows[0]["vcs_revision"] or ""
 
     # ---- what may leave
 

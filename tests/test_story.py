@@ -174,3 +174,18 @@ def test_a_window_that_a_person_names_is_compared_with_the_one_before(
 def test_an_unknown_incident_is_said_to_be_unknown(open_demo: Callable[..., Session]) -> None:
     with open_demo() as session, pytest.raises(UnknownIncident):
         session.investigate("inc-00000000")
+
+
+def test_a_repository_that_was_named_once_need_not_be_named_again(
+    open_demo: Callable[..., Session], demo: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_demo() as session:
+        session.investigate(repo=demo.repo)
+    with open_demo() as session:
+        answer = session.investigate()
+        slow = answer.operation_diff
+        assert slow is not None
+        by_trace = session.suspects(slow.example_trace_after)
+    assert answer.suspects[0].commit.revision.startswith(GUILTY)
+    assert by_trace.suspects[0].commit.revision.startswith(GUILTY)

@@ -34,6 +34,7 @@ create table if not exists deliveries (
     time_ns integer not null
 ) without rowid;
 create index if not exists deliveries_incident on deliveries (incident_id);
+create table if not exists repositories (service text primary key, path text not null) without rowid;
 """
 
 
@@ -153,6 +154,18 @@ class State:
         """All alerts of an incident, oldest first."""
         rows = self._read(f"{_SELECT_DELIVERY} where incident_id = ? order by time_ns, key", incident_id)
         return [_delivery(row) for row in rows]
+
+    # Repositories: the clone that a person named last, so that it need not be named again
+
+    def remember_repository(self, service: str, path: str) -> None:
+        """The code of `service` was found in the clone at `path`."""
+        with self._writing() as connection:
+            connection.execute("insert or replace into repositories values (?, ?)", (service, path))
+
+    def repository(self, service: str) -> str:
+        """Where the code of a service was found before; "" when it never was."""
+        rows = self._read("select path from repositories where service = ?", service)
+        return cast("str", rows[0][0]) if rows else ""
 
     def close(self) -> None:
         """Close the file."""
