@@ -13,22 +13,30 @@ from mcp.types import CallToolResult, TextContent
 from obsvty import ObsvtyError, Session
 
 _P = ParamSpec("_P")
+_CLIENT = "mcp client"
 
 
-def reply(
-    session: Session, text: str, data: object, *, incident_id: str = "", client: str = "mcp client"
-) -> CallToolResult:
+def reply(session: Session, text: str, data: object, *, incident_id: str = "") -> CallToolResult:
     """Compact text beside lean structured content, both sanitized with the same pseudonyms, and recorded."""
-    gate = session.gate(incident_id)
-    clean = gate.document("mcp reply", cast("dict[str, None]", {"text": text, "data": data}))
-    body = cast("dict[str, object]", clean.content)
-    wire = json.dumps(body, ensure_ascii=False, default=str).encode()
-    with gate.egress(sink="mcp", destination=client, redactions=clean.redactions) as egress:
-        egress.record(wire)
+    clean = _outgoing(session, {"text": text, "data": data}, incident_id)
     return CallToolResult(
-        content=[TextContent(type="text", text=str(body["text"]))],
-        structured_content=cast("dict[str, object]", body["data"]),
+        content=[TextContent(type="text", text=str(clean["text"]))],
+        structured_content=cast("dict[str, object]", clean["data"]),
     )
+
+
+def reply_text(session: Session, text: str, *, incident_id: str = "") -> str:
+    """A resource or prompt: sanitized and recorded like a reply."""
+    return str(_outgoing(session, {"text": text}, incident_id)["text"])
+
+
+def _outgoing(session: Session, content: dict[str, object], incident_id: str) -> dict[str, object]:
+    gate = session.gate(incident_id)
+    clean = gate.document("mcp reply", cast("dict[str, None]", content))
+    body = cast("dict[str, object]", clean.content)
+    with gate.egress(sink="mcp", destination=_CLIENT, redactions=clean.redactions) as egress:
+        egress.record(json.dumps(body, ensure_ascii=False, default=str).encode())
+    return body
 
 
 def told(tool: Callable[_P, CallToolResult]) -> Callable[_P, CallToolResult]:

@@ -101,3 +101,64 @@ class Brief(BaseModel):
     confidence: float
     summary: str
     suspect: str = Field(description='revision of the first suspect; "" when no commit explains it')
+
+
+class Difference(BaseModel):
+    """One attribute value that is more, or less, frequent inside than outside."""
+
+    key: str
+    value: str
+    count_inside: int
+    count_outside: int
+    share_inside: float
+    share_outside: float
+    effect: float
+
+
+class Differences(BaseModel):
+    """What differs, largest effect first."""
+
+    differences: list[Difference]
+    total_matched: int
+
+
+class EdgeRow(BaseModel):
+    """Calls from one service to another, to a database, or to a host that sends no telemetry."""
+
+    source: str
+    target: str
+    target_kind: str
+    calls: int
+    errors: int
+    p50_ms: float
+    p95_ms: float
+
+
+class ServiceMap(BaseModel):
+    """Who calls whom."""
+
+    services: list[str]
+    edges: list[EdgeRow]
+    total_matched: int
+
+
+class SpanRow(BaseModel):
+    """One span, parents before children."""
+
+    span_id: str
+    parent_span_id: str
+    depth: int
+    service: str
+    name: str
+    at_ms: float
+    duration_ms: float
+    error: bool
+
+
+class TraceTree(BaseModel):
+    """A trace."""
+
+    trace_id: str
+    duration_ms: float
+    spans: list[SpanRow]
+    total_matched: int

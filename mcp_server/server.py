@@ -11,7 +11,7 @@ from pydantic import Field
 
 import obsvty
 from mcp_server import results
-from mcp_server.replies import reply, told
+from mcp_server.replies import reply, reply_text, told
 
 _READ = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -120,6 +120,34 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
         answer = obs.suspects(trace_id, span_id, repo=repo)
         return reply(obs, *obsvty.suspects_page(answer, limit=limit))
 
+    @server.tool(title="Compare", annotations=_READ)
+    @told
+    def compare(
+        incident: _IncidentId,
+        limit: Annotated[int, Field(ge=1, le=100)] = 20,
+    ) -> Annotated[CallToolResult, results.Differences]:
+        """Which attribute values, instances and revisions tell the requests of an incident from those before it."""
+        inv = obs.investigate(incident, repo=repo)
+        rows = obs.compare_incident(inv)
+        return reply(obs, *obsvty.differences_page(rows, limit=limit), incident_id=inv.incident_id)
+
+    @server.tool(title="Service map", annotations=_READ)
+    @told
+    def service_map(
+        limit: Annotated[int, Field(ge=1, le=200, description="edges")] = 50,
+    ) -> Annotated[CallToolResult, results.ServiceMap]:
+        """Who calls whom, with calls, errors and latencies: to see what a failing service depends on."""
+        return reply(obs, *obsvty.service_map_page(obs.service_map(), limit=limit))
+
+    @server.tool(title="Show trace", annotations=_READ)
+    @told
+    def show_trace(
+        trace_id: _TraceId,
+        limit: Annotated[int, Field(ge=1, le=500, description="spans")] = 60,
+    ) -> Annotated[CallToolResult, results.TraceTree]:
+        """One trace as a tree of spans with start, duration and errors; use ids from query_traces."""
+        return reply(obs, *obsvty.trace_page(obs.trace(trace_id), limit=limit))
+
     @server.tool(title="Send alert", annotations=_SEND)
     @told
     def send_alert(
@@ -132,4 +160,40 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
         text = f"delivered to {', '.join(sent)}" if sent else "another process is sending it now"
         return reply(obs, text, {"sent": bool(sent), "destinations": sent}, incident_id=inv.incident_id)
 
+    add_resources(server, obs, repo)
     return server
+
+
+def add_resources(server: MCPServer, obs: obsvty.Session, repo: Path | None) -> None:
+    """What a client may read or be prompted with, beside the tools."""
+
+    @server.resource("incident://{incident_id}", mime_type="text/plain", title="Incident")
+    def incident(incident_id: str) -> str:
+        """The brief of an incident."""
+        inv = obs.investigate(incident_id, repo=repo)
+        return reply_text(obs, obsvty.brief(inv), incident_id=inv.incident_id)
+
+    @server.resource("trace://{trace_id}", mime_type="text/plain", title="Trace")
+    def trace(trace_id: str) -> str:
+        """A trace as a tree of spans."""
+        return reply_text(obs, obsvty.trace_page(obs.trace(trace_id), limit=200)[0])
+
+    @server.resource("obsvty://schema", mime_type="text/markdown", title="Tables")
+    def schema() -> str:
+        """The stored tables and their columns."""
+        tables = {"traces": obs.traces, "logs": obs.logs, "metrics": obs.metrics, "resources": obs.resources}
+        return reply_text(obs, obsvty.schema_page(tables))
+
+    @server.prompt(title="Investigate an incident")
+    def investigate_incident(incident: str = "") -> str:
+        """Steps from what broke to which commit and how to fix it."""
+        first = (
+            f"investigate(incident={incident!r})"
+            if incident
+            else "find_incidents, then investigate the newest"
+        )
+        return (
+            f"Find out why it broke and which commit did it. 1. {first}. 2. query_traces and compare, if the brief "
+            "leaves a question open. 3. commit_for_span on the slowest trace. 4. Say what happened, which commit and "
+            "lines, how sure you are, and the safest action, and cite evidence ids. If no commit explains it, say so."
+        )

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from obsvty.errors import ObsvtyError
     from obsvty.model import Incident, Investigation, Window
     from obsvty.notebook.magics import load_ipython_extension
-    from obsvty.pages import brief, incident_line, incident_row, overview_page, suspects_page
+    from obsvty.pages import (
+        brief,
+        differences_page,
+        incident_line,
+        incident_row,
+        overview_page,
+        schema_page,
+        service_map_page,
+        suspects_page,
+        trace_page,
+    )
     from obsvty.session import Session
     from obsvty.session import open_session as open  # noqa: A004 the contract's name
     from obsvty.settings import Settings, load_settings
@@ -33,11 +43,15 @@ _HOME = {
     "load_settings": "obsvty.settings",
     "brief": "obsvty.pages",
     "count_tokens": "obsvty.context",
+    "differences_page": "obsvty.pages",
     "incident_line": "obsvty.pages",
     "incident_row": "obsvty.pages",
     "open": "obsvty.session:open_session",
     "overview_page": "obsvty.pages",
+    "schema_page": "obsvty.pages",
+    "service_map_page": "obsvty.pages",
     "suspects_page": "obsvty.pages",
+    "trace_page": "obsvty.pages",
 }
 
 __all__ = [
@@ -50,13 +64,17 @@ __all__ = [
     "__version__",
     "brief",
     "count_tokens",
+    "differences_page",
     "incident_line",
     "incident_row",
     "load_ipython_extension",
     "load_settings",
     "open",
     "overview_page",
+    "schema_page",
+    "service_map_page",
     "suspects_page",
+    "trace_page",
 ]
 
 

@@ -52,14 +52,14 @@ def make_alert_plugin(settings: Settings, name: str, *, folder: Path) -> AlertPl
     """
     slack = settings.alerts.slack
     if name != "slack":  # Slack's secrets are nobody else's business
-        return load(AlertPlugin, name)(AlertConfig(folder=folder))
+        return load(AlertPlugin, name)(AlertConfig(folder=folder.resolve()))
     return load(AlertPlugin, name)(
         AlertConfig(
             channel=slack.channel,
             token=slack.token,
             webhook_url=slack.webhook_url,
             base_url=slack.base_url,
-            folder=folder,
+            folder=folder.resolve(),
         )
     )
 

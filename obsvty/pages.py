@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from obsvty.deliver.verdict import verdict_screen
-from obsvty.model import Attribution, Incident, Investigation, JsonValue, Overview, Suspect, rfc3339
+from obsvty.model import (
+    AttributeDifference,
+    Attribution,
+    Incident,
+    Investigation,
+    JsonValue,
+    Overview,
+    ServiceMap,
+    Suspect,
+    Trace,
+    rfc3339,
+)
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pyarrow as pa
 
+_ERROR = 2  # OTLP's status code
 _DIFF_LINES = 40  # of the best hunk of a suspect
 
 
@@ -155,3 +168,99 @@ def brief(inv: Investigation) -> str:
     if inv.operation_diff is not None and inv.operation_diff.example_trace_after:
         lines.append(f"example trace: {inv.operation_diff.example_trace_after}")
     return "\n".join(lines)
+
+
+def differences_page(rows: Sequence[AttributeDifference], *, limit: int) -> tuple[str, dict[str, JsonValue]]:
+    """What differs between two windows, as text and as data."""
+    shown = rows[:limit]
+    lines = [
+        f"{r.share_outside:6.1%} -> {r.share_inside:6.1%}  {r.key} = {r.value}  "
+        f"({r.count_outside} -> {r.count_inside})"
+        for r in shown
+    ]
+    lines.append(f"{len(rows)} differences, {len(shown)} shown" if rows else "nothing differs")
+    data: dict[str, JsonValue] = {
+        "differences": [difference_row(r) for r in shown],
+        "total_matched": len(rows),
+    }
+    return "\n".join(lines), data
+
+
+def difference_row(r: AttributeDifference) -> dict[str, JsonValue]:
+    """One difference as a row."""
+    return {
+        "key": r.key,
+        "value": r.value,
+        "count_inside": r.count_inside,
+        "count_outside": r.count_outside,
+        "share_inside": round(r.share_inside, 4),
+        "share_outside": round(r.share_outside, 4),
+        "effect": round(r.effect, 4),
+    }
+
+
+def service_map_page(found: ServiceMap, *, limit: int) -> tuple[str, dict[str, JsonValue]]:
+    """Who calls whom, the busiest edges first, as text and as data."""
+    edges = sorted(found.edges, key=lambda e: (-e.calls, e.source, e.target))
+    rows: list[JsonValue] = [
+        {
+            "source": e.source,
+            "target": e.target,
+            "target_kind": e.target_kind,
+            "calls": e.calls,
+            "errors": e.errors,
+            "p50_ms": round(e.p50_ms, 3),
+            "p95_ms": round(e.p95_ms, 3),
+        }
+        for e in edges[:limit]
+    ]
+    lines = [
+        f"{e.source} -> {e.target} ({e.target_kind}): {e.calls} calls, {e.errors} errors, "
+        f"p50 {e.p50_ms:.1f} ms, p95 {e.p95_ms:.1f} ms"
+        for e in edges[:limit]
+    ]
+    lines.append(f"{len(found.services)} services, {len(edges)} edges, {len(rows)} shown")
+    return "\n".join(lines), {"services": list(found.services), "edges": rows, "total_matched": len(edges)}
+
+
+def trace_page(trace: Trace, *, limit: int) -> tuple[str, dict[str, JsonValue]]:
+    """A trace as an indented tree of spans, as text and as data."""
+    first = min(s.start_ns for s in trace.spans)
+    rows: list[JsonValue] = [
+        {
+            "span_id": s.span_id,
+            "parent_span_id": s.parent_span_id,
+            "depth": s.depth,
+            "service": s.service,
+            "name": s.name,
+            "at_ms": round((s.start_ns - first) / 1e6, 3),
+            "duration_ms": round(s.duration_ns / 1e6, 3),
+            "error": s.status_code == _ERROR,
+        }
+        for s in trace.spans[:limit]
+    ]
+    lines = [
+        f"{'  ' * s.depth}{s.service} {s.name}  +{(s.start_ns - first) / 1e6:.1f} ms  {s.duration_ns / 1e6:.1f} ms"
+        f"{'  ERROR' if s.status_code == _ERROR else ''}  {s.span_id}"
+        for s in trace.spans[:limit]
+    ]
+    lines.append(
+        f"{len(trace.spans)} spans in {trace.duration_ns / 1e6:.1f} ms, {len(rows)} shown; "
+        "commit_for_span says which commit is behind one"
+    )
+    data: dict[str, JsonValue] = {
+        "trace_id": trace.trace_id,
+        "duration_ms": round(trace.duration_ns / 1e6, 3),
+        "spans": rows,
+        "total_matched": len(trace.spans),
+    }
+    return "\n".join(lines), data
+
+
+def schema_page(tables: Mapping[str, ir.Table]) -> str:
+    """The columns of tables as Markdown."""
+    blocks = [
+        f"## {name}\n" + "\n".join(f"- `{column}` {kind}" for column, kind in table.schema().items())
+        for name, table in tables.items()
+    ]
+    return "\n\n".join(["# Tables of Obsvty", *blocks]) + "\n"

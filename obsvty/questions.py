@@ -7,13 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from obsvty.errors import NothingFound
 from obsvty.folder import DataFolder
 from obsvty.model import AttributeDifference, Incident, ServiceMap, Trace, Window
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-    from obsvty.model import Overview
+    from obsvty.model import Investigation, Overview
     from obsvty.settings import Settings
 
 
@@ -94,6 +95,13 @@ class Questions(DataFolder):
         from obsvty.localize import compare
 
         return compare(self.traces, baseline=baseline, window=window, service=service, operation=operation)
+
+    def compare_incident(self, inv: Investigation) -> Sequence[AttributeDifference]:
+        """What tells the requests of an incident's leading operation from those before it. Raises `NothingFound`."""
+        if inv.baseline is None or inv.window is None:
+            raise NothingFound("There is no incident to compare.")
+        lead = inv.findings[0]
+        return self.compare(inv.baseline, inv.window, service=lead.service, operation=lead.operation)
 
     def detect(self, window: Window | None = None) -> list[Incident]:
         """Incidents in the stored telemetry; nothing is written."""

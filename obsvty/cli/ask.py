@@ -181,6 +181,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """What differs between two windows: attribute values, operations, instances, revisions."""
+    from obsvty.pages import difference_row, differences_page
+
     now = datetime.now(UTC)
     window = parse_window(start, end, now=now)
     baseline = parse_window(baseline_start, baseline_end, now=now, name="baseline-")
@@ -189,25 +191,9 @@ def compare(
     with open_data(data) as obs:
         rows = list(obs.compare(baseline, window, service=service, operation=operation))
     if json:
-        print_json(
-            [
-                {
-                    "key": r.key,
-                    "value": r.value,
-                    "count_inside": r.count_inside,
-                    "count_outside": r.count_outside,
-                    "share_inside": round(r.share_inside, 4),
-                    "share_outside": round(r.share_outside, 4),
-                    "effect": round(r.effect, 4),
-                }
-                for r in rows
-            ]
-        )
-    for r in [] if json else rows[:20]:
-        print(
-            f"{r.share_outside:6.1%} -> {r.share_inside:6.1%}  {r.key} = {r.value}  "
-            f"({r.count_outside} -> {r.count_inside})"
-        )
+        print_json([difference_row(r) for r in rows])
+    elif rows:
+        print(differences_page(rows, limit=20)[0])
     if not rows:
         raise NothingFound("Nothing differs.", hint="Choose other windows, or leave out --operation.")
 

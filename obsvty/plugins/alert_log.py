@@ -28,8 +28,8 @@ class LogAlertPlugin(AlertPlugin):
 
     @property
     def destination(self) -> str:
-        """Path of the file with one JSON object a line."""
-        return str(self._folder / "alerts.jsonl")
+        """Path of the file that people read; `alerts.jsonl` beside it is for programs."""
+        return str(self._folder / "alerts.log")
 
     def send(self, alert: SanitizedAlert, *, egress: Egress) -> Delivery:
         """Append the alert; the reference is its line number."""
@@ -47,12 +47,12 @@ class LogAlertPlugin(AlertPlugin):
         rule = "-" * 72
         replaces = f" (replaces line {previous})" if previous else ""
         text = f"{rule}\n{alert.alert.mark}: {alert.incident_id}{replaces}\n{alert.alert.text}\n"
-        path = Path(self.destination)
+        path = self._folder / "alerts.jsonl"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as lines:
                 lines.write(line + "\n")
-            with (self._folder / "alerts.log").open("a", encoding="utf-8") as texts:
+            with Path(self.destination).open("a", encoding="utf-8") as texts:
                 texts.write(text)
             with path.open("rb") as lines_read:
                 number = sum(1 for _ in lines_read)

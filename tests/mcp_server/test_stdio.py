@@ -64,6 +64,28 @@ def test_the_tools_answer_on_the_demo_and_each_reply_is_in_the_ledger(demo: obje
         assert brief.structured_content["suspect"].startswith("d34db33f")
         assert obsvty.count_tokens(text(brief)) <= 1500
 
+        differs = await call("compare", incident=incident)
+        pairs = [(d["key"], d["value"]) for d in differs.structured_content["differences"]]
+        assert ("service.version", "1.5.0") in pairs
+
+        edges = (await call("service_map")).structured_content["edges"]
+        assert ("shop", "payments") in [(e["source"], e["target"]) for e in edges]
+
+        tree = await call("show_trace", trace_id=groups[0]["slowest_trace"])
+        assert tree.structured_content["spans"][0]["name"] == "POST /checkout"
+        assert tree.structured_content["total_matched"] > 8
+
+        read = await client.read_resource(f"incident://{incident}")
+        assert "d34db33" in read.contents[0].text
+        assert "`trace_id`" in (await client.read_resource("obsvty://schema")).contents[0].text
+        assert (
+            "POST /checkout"
+            in (await client.read_resource(f"trace://{groups[0]['slowest_trace']}")).contents[0].text
+        )
+        calls += 3
+        asked = await client.get_prompt("investigate_incident", {"incident": incident})
+        assert incident in asked.messages[0].content.text
+
         sent = await call("send_alert", incident=incident)
         assert sent.structured_content["sent"] is True
 

@@ -24,7 +24,7 @@ def test_alert_is_a_line_and_a_text(tmp_path: Path, gate: Gate) -> None:
         ("updated", "1", ALERT.title),
     ]
     assert (first.reference, again.reference) == ("1", "2")
-    assert first.destination == plugin.destination == str(tmp_path / "new" / "alerts.jsonl")
+    assert first.destination == plugin.destination == str(tmp_path / "new" / "alerts.log")
     text = (tmp_path / "new" / "alerts.log").read_text()
     assert text.count("GET / 2x slower: shop\np50 10 -> 20 ms\n") == 2
     assert "(replaces line 1)" in text
