@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from obsvty.deliver.verdict import headline, verdict_screen
@@ -65,7 +66,7 @@ def compose_alert(inv: Investigation, *, key: str) -> Alert:
         fix=fix,
         fields=tuple((label, value) for label, value in fields if value),
         footer=f"{inv.incident_id} · {engine} · {redacted} values redacted",
-        text=f"{headline(inv)}\n{screen}",
+        text=str(replace(screen, rows=tuple(row for row in screen.rows if row[0] != "EGRESS"))),
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from obsvty.errors import UsageError
 
-NOTEBOOKS = Path(__file__).parent / "notebooks"
+_PACKAGED = Path(__file__).parent / "notebooks"  # put there by the wheel
+_IN_CLONE = Path(__file__).parents[2] / "notebooks"
 
 
 def start_lab(data_dir: Path, *, folder: Path | None = None) -> int:
@@ -34,10 +35,12 @@ def start_lab(data_dir: Path, *, folder: Path | None = None) -> int:
 
     root = folder or Path("obsvty-notebooks")
     root.mkdir(parents=True, exist_ok=True)
-    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+    notebooks = _PACKAGED if _PACKAGED.is_dir() else _IN_CLONE
+    for notebook in sorted(notebooks.glob("*.ipynb")):
         if not (root / notebook.name).exists():
             shutil.copy(notebook, root / notebook.name)
     command = [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--ServerApp.root_dir={root.resolve()}"]
+    # Lab asks its makers for news and updates otherwise
     command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     if os.geteuid() == 0:
         command.append("--allow-root")

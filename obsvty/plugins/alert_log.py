@@ -46,7 +46,7 @@ class LogAlertPlugin(AlertPlugin):
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
         rule = "-" * 72
         replaces = f" (replaces line {previous})" if previous else ""
-        text = f"{rule}\n{alert.alert.mark}: {alert.incident_id}{replaces}\n{alert.alert.text}\n"
+        text = f"{rule}\n{alert.alert.mark}: {alert.incident_id}{replaces}\n{alert.alert.title}\n{alert.alert.text}\n"
         path = self._folder / "alerts.jsonl"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
