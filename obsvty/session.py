@@ -16,6 +16,7 @@ from obsvty.model import (
     Incident,
     Insight,
     Investigation,
+    JsonValue,
     Window,
 )
 from obsvty.privacy import Gate, SanitizedContext, SanitizedText
@@ -280,9 +281,16 @@ class Session(Questions):
         from obsvty.notebook.widgets import InsightChat
 
         inv = self.investigate() if subject is None else self._told(subject)
+        if inv.verdict == "no_incident":
+            raise NothingFound("There is no incident to talk about.")
+
+        def answer(question: str) -> Iterator[str | dict[str, JsonValue]]:
+            yield from self.stream(inv, question)
+            yield {"engine": self.settings.llm.engine}
+
         return InsightChat(
             self.context(inv),
-            lambda question: self.stream(inv, question),
+            answer,
             summary=lambda: self.egress.summary(inv.incident_id),
             clean=self.gate(inv.incident_id).text,
         )
