@@ -58,9 +58,9 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
 
     @server.tool(title="Investigate", annotations=_READ)
     @told
-    def investigate(incident: _IncidentId) -> Annotated[CallToolResult, results.Brief]:
+    def investigate(incident_id: _IncidentId) -> Annotated[CallToolResult, results.Brief]:
         """The 3 a.m. brief of one incident: what, since when, who is affected, which commit, how to fix it."""
-        inv = obs.investigate(incident, repo=repo)
+        inv = obs.investigate(incident_id, repo=repo)
         data = {
             "incident_id": inv.incident_id,
             "verdict": inv.verdict,
@@ -96,11 +96,11 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
     @server.tool(title="Sanitized context", annotations=_READ)
     @told
     def sanitized_context(
-        incident: _IncidentId,
+        incident_id: _IncidentId,
         max_tokens: Annotated[int, Field(ge=200, le=20_000, description="budget of the text")] = 2_000,
     ) -> Annotated[CallToolResult, results.Context]:
         """All that is known about an incident, compressed, with secrets and personal data replaced by tokens."""
-        context = obs.context(obs.investigate(incident, repo=repo), budget_tokens=max_tokens)
+        context = obs.context(obs.investigate(incident_id, repo=repo), budget_tokens=max_tokens)
         data = {
             "incident_id": context.incident_id,
             "text": context.text,
@@ -123,11 +123,11 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
     @server.tool(title="Compare", annotations=_READ)
     @told
     def compare(
-        incident: _IncidentId,
+        incident_id: _IncidentId,
         limit: Annotated[int, Field(ge=1, le=100)] = 20,
     ) -> Annotated[CallToolResult, results.Differences]:
         """Which attribute values, instances and revisions tell the requests of an incident from those before it."""
-        inv = obs.investigate(incident, repo=repo)
+        inv = obs.investigate(incident_id, repo=repo)
         rows = obs.compare_incident(inv)
         return reply(obs, *obsvty.differences_page(rows, limit=limit), incident_id=inv.incident_id)
 
@@ -151,11 +151,11 @@ def build_server(session: obsvty.Session | None = None, *, repo: Path | None = N
     @server.tool(title="Send alert", annotations=_SEND)
     @told
     def send_alert(
-        incident: _IncidentId,
+        incident_id: _IncidentId,
         to: Annotated[str | None, Field(description="a configured destination; default: all of them")] = None,
     ) -> Annotated[CallToolResult, results.Receipt]:
         """Send the alert of an incident to a configured place; a second call edits it. Only when the user asked."""
-        inv = obs.investigate(incident, repo=repo)
+        inv = obs.investigate(incident_id, repo=repo)
         sent = [d.destination for d in obs.alert(inv, to=to)]
         text = f"delivered to {', '.join(sent)}" if sent else "another process is sending it now"
         return reply(obs, text, {"sent": bool(sent), "destinations": sent}, incident_id=inv.incident_id)
@@ -185,11 +185,11 @@ def add_resources(server: MCPServer, obs: obsvty.Session, repo: Path | None) -> 
         return reply_text(obs, obsvty.schema_page(tables))
 
     @server.prompt(title="Investigate an incident")
-    def investigate_incident(incident: str = "") -> str:
+    def investigate_incident(incident_id: str = "") -> str:
         """Steps from what broke to which commit and how to fix it."""
         first = (
-            f"investigate(incident={incident!r})"
-            if incident
+            f"investigate(incident_id={incident_id!r})"
+            if incident_id
             else "find_incidents, then investigate the newest"
         )
         return (

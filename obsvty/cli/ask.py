@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -93,7 +95,9 @@ def show(told: Investigation, *, json: bool) -> None:
     if json:
         print_json(told.to_dict())
     else:
-        print(verdict_screen(told))
+        screen = verdict_screen(told)
+        # a pipe gets whole lines; a person gets them wrapped where the screen ends
+        print(screen.wrapped(shutil.get_terminal_size().columns) if sys.stdout.isatty() else screen)
 
 
 def finish(told: Investigation, problems: tuple[ObsvtyError, ...], *, named_repo: bool) -> None:

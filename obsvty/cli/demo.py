@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from obsvty.cli.ask import finish, show
 from obsvty.cli.options import Json
 from obsvty.cli.output import Progress, note, progress
 
 if TYPE_CHECKING:
+    from obsvty.errors import ObsvtyError
+    from obsvty.model import Investigation
     from obsvty.session import Session
 
 _STEPS = 7
@@ -58,7 +61,16 @@ def demo(
         from obsvty.session import Session
 
         with Session(data, read_settings(data)) as obs:
-            _tell_story(obs, repo, tell, json=json)
+            told, problems, made = _work_through(obs, repo, tell)
+    show(told, json=json)
+    lines = [f"{name:<11}{where}" for name, where in [*made, ("data", str(data)), ("code", str(repo))]]
+    if json:
+        note("\n".join(lines))
+    else:
+        print("\n" + "\n".join(lines))
+        if told.verdict != "no_incident":
+            print(f'\nNext: obsvty --data {data} ask {told.incident_id} "what changed?"')
+    finish(told, problems, named_repo=True)
 
 
 def _run_live(data: Path, repo: Path, work: Path, seconds: int, tell: Progress) -> None:
@@ -74,34 +86,34 @@ def _run_live(data: Path, repo: Path, work: Path, seconds: int, tell: Progress) 
     )
 
 
-def _tell_story(obs: Session, repo: Path, tell: Progress, *, json: bool) -> None:
-    from obsvty.cli.ask import finish, show
+def _work_through(
+    obs: Session, repo: Path, tell: Progress
+) -> tuple[Investigation, tuple[ObsvtyError, ...], list[tuple[str, str]]]:
+    """Investigate, alert, report; the story, what it went on without, and the files that were made."""
     from obsvty.errors import AlertError, EgressBlocked
 
     tell("Detecting")
     told = obs.investigate(repo=repo, progress=tell)
-    problems = list(obs.problems)
+    problems: list[ObsvtyError] = [*obs.problems]
     made: list[tuple[str, str]] = []
-    if told.verdict != "no_incident":
-        tell("Alerting")
-        try:
-            made += [("alert", d.destination) for d in obs.alert(told)]
-        except (AlertError, EgressBlocked) as problem:
-            problems.append(problem)
-        tell("Running the notebook")
-        page = obs.report(told, to="html")
-        made += [("notebook", str(page.with_suffix(".ipynb"))), ("report", str(page))]
-        told = obs.updated(told)
-    tell("Done")
-    show(told, json=json)
-    lines = [
-        f"{name:<11}{where}" for name, where in [*made, ("data", str(obs.data_dir)), ("code", str(repo))]
-    ]
-    if json:
-        for line in lines:
-            note(line)
-    else:
-        print("\n" + "\n".join(lines))
-        if told.verdict != "no_incident":
-            print(f'\nNext: obsvty --data {obs.data_dir} ask {told.incident_id} "what changed?"')
-    finish(told, tuple(problems), named_repo=True)
+    if told.verdict == "no_incident":
+        return told, tuple(problems), made
+    tell("Alerting")
+    try:
+        made += [("alert", _here(d.destination)) for d in obs.alert(told)]
+    except (AlertError, EgressBlocked) as problem:
+        problems.append(problem)
+    tell("Running the notebook")
+    page = obs.report(told, to="html")
+    made += [("notebook", _here(page.with_suffix(".ipynb"))), ("report", _here(page))]
+    return obs.updated(told), tuple(problems), made
+
+
+def _here(place: str | Path) -> str:
+    """A path as seen from the working folder, where it is below it; a URL as it is."""
+    path = Path(place)
+    return (
+        str(path.relative_to(Path.cwd()))
+        if path.is_absolute() and path.is_relative_to(Path.cwd())
+        else str(place)
+    )

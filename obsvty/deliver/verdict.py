@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +19,16 @@ class VerdictScreen:
 
     def __str__(self) -> str:
         return "\n".join(f"{label:<{_WIDTH}}{text}".rstrip() for label, text in self.rows)
+
+    def wrapped(self, width: int) -> str:
+        """The same for a screen of `width` columns; lines that run on keep the column of the text."""
+        lines: list[str] = []
+        for label, text in self.rows:
+            parts = textwrap.wrap(
+                text, max(width - _WIDTH, 40), break_long_words=False, break_on_hyphens=False
+            )
+            lines += [f"{label if i == 0 else '':<{_WIDTH}}{part}" for i, part in enumerate(parts or [""])]
+        return "\n".join(line.rstrip() for line in lines)
 
     def line(self, label: str) -> str:
         """Text of the first row with that label; "" when there is none."""

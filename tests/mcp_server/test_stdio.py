@@ -55,16 +55,16 @@ def test_the_tools_answer_on_the_demo_and_each_reply_is_in_the_ledger(demo: obje
         assert answer.structured_content["suspects"][0]["revision"].startswith("d34db33f")
         assert "cards.validate" in str(answer.structured_content) or "validate" in text(answer)
 
-        context = await call("sanitized_context", incident=incident, max_tokens=4000)
+        context = await call("sanitized_context", incident_id=incident, max_tokens=4000)
         assert context.structured_content["redactions"]["card"] >= 1
         assert context.structured_content["tokens"] <= 4000
         assert "@mail.example" not in text(context)
 
-        brief = await call("investigate", incident=incident)
+        brief = await call("investigate", incident_id=incident)
         assert brief.structured_content["suspect"].startswith("d34db33f")
         assert obsvty.count_tokens(text(brief)) <= 1500
 
-        differs = await call("compare", incident=incident)
+        differs = await call("compare", incident_id=incident)
         pairs = [(d["key"], d["value"]) for d in differs.structured_content["differences"]]
         assert ("service.version", "1.5.0") in pairs
 
@@ -83,10 +83,10 @@ def test_the_tools_answer_on_the_demo_and_each_reply_is_in_the_ledger(demo: obje
             in (await client.read_resource(f"trace://{groups[0]['slowest_trace']}")).contents[0].text
         )
         calls += 3
-        asked = await client.get_prompt("investigate_incident", {"incident": incident})
+        asked = await client.get_prompt("investigate_incident", {"incident_id": incident})
         assert incident in asked.messages[0].content.text
 
-        sent = await call("send_alert", incident=incident)
+        sent = await call("send_alert", incident_id=incident)
         assert sent.structured_content["sent"] is True
 
     over_stdio(demo, use)
@@ -99,7 +99,7 @@ def test_the_tools_answer_on_the_demo_and_each_reply_is_in_the_ledger(demo: obje
 
 def test_what_was_foreseen_is_said_and_nothing_else(demo: object) -> None:
     async def use(client: Client) -> None:
-        unknown = await client.call_tool("investigate", {"incident": "inc-00000000"})
+        unknown = await client.call_tool("investigate", {"incident_id": "inc-00000000"})
         assert unknown.is_error
         assert "No incident" in unknown.content[0].text
         missing = await client.call_tool("commit_for_span", {"trace_id": "0" * 32})
@@ -132,7 +132,7 @@ def test_command_line_notebook_and_mcp_give_the_same_numbers(demo: object) -> No
 
         async def asked() -> tuple[dict, dict]:
             async with Client(build_server(session, repo=demo.repo)) as client:
-                brief = await client.call_tool("investigate", {"incident": incident})
+                brief = await client.call_tool("investigate", {"incident_id": incident})
                 page = await client.call_tool(
                     "query_traces", {"operation": "POST /checkout", "group_by": ["service_version"]}
                 )
