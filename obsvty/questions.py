@@ -104,12 +104,14 @@ class Questions(DataFolder):
         return self.compare(inv.baseline, inv.window, service=lead.service, operation=lead.operation)
 
     def detect(self, window: Window | None = None) -> list[Incident]:
-        """Incidents in the stored telemetry; nothing is written."""
+        """Incidents in the stored telemetry, under the ids by which they are known; nothing is written."""
         from obsvty.detect import detect_incidents
+        from obsvty.detect.identity import keep_ids
 
-        return detect_incidents(
+        found = detect_incidents(
             self.traces, self.logs, window=window, ignore_services=self.settings.watch.ignore_services
         )
+        return keep_ids(found, self.state.incidents())
 
     def find_incidents(self, since: datetime | None = None) -> list[Incident]:
         """Incidents that the watch loop recorded and those that detection sees now, newest first."""
