@@ -137,7 +137,7 @@ def suspects_page(answer: Attribution, *, limit: int) -> tuple[str, dict[str, Js
             f'{s.rank}. {s.commit.revision} {s.probability:.2f} "{s.commit.subject}" by {s.commit.author}'
         )
         lines += [f"   {reason}" for reason in s.reasons]
-        lines += [f"   {h.file}:{h.start}-{h.end}" for h in s.hunks[:3]]
+        lines += [f"   {h.place}" for h in s.hunks[:3]]
     data: dict[str, JsonValue] = {
         "suspects": [_suspect(s) for s in shown],
         "candidates": answer.candidates,

@@ -171,7 +171,7 @@ def _print_suspects(answer: Attribution) -> None:
         for reason in s.reasons:
             print(f"     {reason}")
         for h in s.hunks[:3]:
-            print(f"     {h.file}:{h.start}-{h.end}")
+            print(f"     {h.place}")
 
 
 def compare(

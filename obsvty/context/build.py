@@ -119,7 +119,7 @@ def _suspect(suspect: Suspect) -> Iterable[str]:
     )
     for reason in suspect.reasons if suspect.rank > 1 else ():  # the first one's are in its evidence
         yield f"   - {reason}"
-    places = ", ".join(f"{h.file}:{h.start}-{h.end}" for h in suspect.hunks[:4])
+    places = ", ".join(h.place for h in suspect.hunks[:4])
     if places:
         yield f"   lines {places} [{' '.join(suspect.evidence)}]"
 

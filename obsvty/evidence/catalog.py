@@ -148,7 +148,7 @@ def _code(facts: _Numbering, code: tuple[CodeLocation, ...]) -> list[str]:
 
 def _suspect(facts: _Numbering, suspect: Suspect) -> tuple[str, ...]:
     c = suspect.commit
-    places = ", ".join(f"{h.file}:{h.start}-{h.end}" for h in suspect.hunks[:3])
+    places = ", ".join(h.place for h in suspect.hunks[:3])
     number = facts.add(
         "commit",
         f'{c.revision[:12]} "{c.subject}" by {c.author} at {rfc3339(c.time)} wrote {places or "no source lines"}'

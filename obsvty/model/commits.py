@@ -44,6 +44,13 @@ class Hunk:
     end: int
     text: str = ""  # the hunk's body, unified-diff lines; raw
 
+    @property
+    def place(self) -> str:
+        """`app/cards.py:18-23`, or `app/cards.py:23` for one line."""
+        return (
+            f"{self.file}:{self.start}" if self.start == self.end else f"{self.file}:{self.start}-{self.end}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
