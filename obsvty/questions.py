@@ -13,6 +13,7 @@ from obsvty.model import AttributeDifference, Incident, ServiceMap, Trace, Windo
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
+    import pyarrow as pa
 
     from obsvty.model import Investigation, Overview
     from obsvty.settings import Settings
@@ -44,6 +45,16 @@ class Questions(DataFolder):
         if "incidents" in query:
             self.incidents  # noqa: B018 registers the rows that the query names
         return self.reader.sql(query)
+
+    def query(self, sql: str, *, max_rows: int | None = None, timeout_s: float | None = None) -> pa.Table:
+        """The rows of `sql`; it is interrupted after `timeout_s`, and at most `max_rows` come back.
+
+        Raises:
+            QueryError: as `sql`, or it took too long or too much memory.
+        """
+        if "incidents" in sql:
+            self.incidents  # noqa: B018 registers the rows that the query names
+        return self.reader.query(sql, max_rows=max_rows, timeout_s=timeout_s)
 
     # ---- questions
 

@@ -136,13 +136,20 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over traces, logs, metrics, ...")],
     format: Annotated[Format, typer.Option("--format", help="How to write the result.")] = Format.table,  # noqa: A002
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="At most so many rows.")] = 100_000,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="Give up after this.")
+    ] = 60,
     data: Data = None,
 ) -> None:
     """Read-only, sandboxed SQL over the stored telemetry."""
     if format is Format.parquet and output is None:
         raise UsageError("--format parquet needs -o FILE.")
     with open_data(data) as obs:
-        result = obs.sql(sql).to_pyarrow()
+        result = obs.query(sql, max_rows=rows + 1, timeout_s=timeout)
+    if result.num_rows > rows:
+        result = result.slice(0, rows)
+        note(f"cut after {rows} rows; --rows N shows more")
     if format is Format.parquet and output is not None:
         import pyarrow.parquet as pq
 

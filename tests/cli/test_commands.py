@@ -206,3 +206,15 @@ def test_help_explains_each_command(obsvty: Callable, command: str) -> None:
     shown = obsvty(command, "--help")
     assert shown.code == 0
     assert "Usage: obsvty" in shown.out
+
+
+def test_a_query_is_bounded_in_rows_and_in_time(obsvty: Callable, demo: object) -> None:
+    some = obsvty(
+        "query", "select span_id from traces", "--rows", "3", "--format", "csv", "--data", demo.data
+    )
+    assert len(some.out.splitlines()) == 4
+    assert "cut after 3 rows" in some.err
+    endless = "select count(*) from range(100000000000) a, range(1000000) b"
+    ran = obsvty("query", endless, "--timeout", "0.3", "--data", demo.data)
+    assert ran.code == 1
+    assert "error:" in ran.err
