@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from obsvty.session import Session
     from obsvty.session import open_session as open  # noqa: A004 the contract's name
     from obsvty.settings import Settings, load_settings
+    from obsvty.web import is_loopback
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "Session": "obsvty.session",
     "Settings": "obsvty.settings",
     "Window": "obsvty.model",
+    "is_loopback": "obsvty.web",
     "load_ipython_extension": "obsvty.notebook.magics",
     "load_settings": "obsvty.settings",
     "brief": "obsvty.pages",
@@ -67,6 +69,7 @@ __all__ = [
     "differences_page",
     "incident_line",
     "incident_row",
+    "is_loopback",
     "load_ipython_extension",
     "load_settings",
     "open",

@@ -56,6 +56,10 @@ class Questions(DataFolder):
             self.incidents  # noqa: B018 registers the rows that the query names
         return self.reader.query(sql, max_rows=max_rows, timeout_s=timeout_s)
 
+    def has_spans(self) -> bool:
+        """Anything to ask about."""
+        return self.traces.limit(1).count().to_pyarrow().as_py() > 0
+
     # ---- questions
 
     def trace(self, trace_id: str) -> Trace:

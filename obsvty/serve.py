@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from obsvty.errors import ReceiverError
 from obsvty.otlp.decode import decode
 from obsvty.otlp.grpc import GrpcReceiver
 from obsvty.otlp.http import HttpReceiver
 from obsvty.store.writer import Writer
+from obsvty.web import WebEndpoint, is_loopback, mounted_apps
 
 if TYPE_CHECKING:
     from obsvty.settings import Settings
@@ -61,7 +59,14 @@ def serve(
     receiver = settings.receiver
     token = receiver.token.get_secret_value() if receiver.token else None
     with ExitStack() as running:
-        writer = running.enter_context(Writer(settings.data_dir, decode))
+        writer = running.enter_context(
+            Writer(
+                settings.data_dir,
+                decode,
+                retention_days=settings.store.retention_days,
+                max_gb=settings.store.max_gb,
+            )
+        )
         grpc = GrpcReceiver(
             receiver.grpc,
             writer.put,
@@ -69,6 +74,7 @@ def serve(
             max_message_mb=receiver.max_message_mb,
             tls_cert=receiver.tls_cert,
             tls_key=receiver.tls_key,
+            tls_client_ca=receiver.tls_client_ca,
         )
         grpc.start()
         running.callback(grpc.stop, _GRACE_S)
@@ -79,11 +85,13 @@ def serve(
             max_message_mb=receiver.max_message_mb,
             tls_cert=receiver.tls_cert,
             tls_key=receiver.tls_key,
+            tls_client_ca=receiver.tls_client_ca,
             cors_origins=receiver.cors_origins,
         )
         http.start()
         running.callback(http.stop, _GRACE_S)
-        health = HealthEndpoint(settings.mcp.http)
+        apps = mounted_apps(settings)
+        health = WebEndpoint(settings.mcp.http, apps)
         health.start()
         running.callback(health.stop)
         if settings.watch.enabled:
@@ -92,7 +100,10 @@ def serve(
             running.callback(watch.stop)
         ports = Ports(grpc=grpc.port, http=http.port, health=health.port)
         tell(f"OTLP/gRPC on {_at(receiver.grpc, ports.grpc)}, OTLP/HTTP on {_at(receiver.http, ports.http)}")
-        tell(f"health on http://{_at(settings.mcp.http, ports.health)}/healthz, data in {settings.data_dir}")
+        web = f"http://{_at(settings.mcp.http, ports.health)}"
+        tell(f"{f'MCP on {web}/mcp, ' if apps else ''}health on {web}/healthz, data in {settings.data_dir}")
+        if not apps:
+            tell("MCP is off: it would be open to the network. Set OBSVTY_MCP__TOKEN to turn it on.")
         tell("Ctrl-C stops it; nothing that was acknowledged is lost.")
         health.ready = True
         if ready is not None:
@@ -121,69 +132,5 @@ def _warn_open(settings: Settings, tell: Callable[[str], None]) -> None:
     if settings.receiver.token is not None:
         return
     for address in (settings.receiver.grpc, settings.receiver.http):
-        if not _is_loopback(address.rsplit(":", 1)[0]):
+        if not is_loopback(address.rsplit(":", 1)[0]):
             tell(f"warning: {address} is open to the network without a token; set OBSVTY_RECEIVER__TOKEN.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-_Message = MutableMapping[str, object]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-
-
-class HealthEndpoint:
-    """GET /healthz: the process lives. GET /readyz: ports are bound and a manifest is published."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self.ready = False
-        self.port = 0
-
-    def start(self) -> None:
-        """Listen; raises `ReceiverError` when the port is taken."""
-        import socket
-
-        import uvicorn
-
-        host, _, port = self._address.rpartition(":")
-        try:
-            self._socket = socket.create_server((host, int(port)), reuse_port=False)
-        except (OSError, ValueError) as exc:
-            raise ReceiverError(
-                f"The health endpoint cannot listen on {self._address}.",
-                hint="Stop what uses the port, or set OBSVTY_MCP__HTTP to another address.",
-            ) from exc
-        self.port = int(self._socket.getsockname()[1])
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._app, interface="asgi3", log_level="warning", lifespan="off", access_log=False
-            )
-        )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="obsvty-health", daemon=True
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop listening."""
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-    async def _app(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        del receive
-        known = {"/healthz": True, "/readyz": self.ready}
-        ok = known.get(str(scope["path"]))
-        status = 404 if ok is None else 200 if ok else 503
-        body = json.dumps({"status": "ok" if ok else "not ready" if ok is False else "unknown path"}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})

@@ -41,6 +41,7 @@ class ReceiverSettings(_Section):
     token: SecretStr | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
     max_message_mb: Annotated[int, Field(gt=0)] = 64
     cors_origins: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from obsvty import __version__
-from obsvty.cli import ask, data, demo, doctor, egress, opened
+from obsvty.cli import ask, data, demo, doctor, egress, opened, stamp
 from obsvty.cli.output import print_error
 from obsvty.errors import ObsvtyError
 
@@ -57,6 +57,7 @@ data.add_to(app)
 ask.add_to(app)
 egress.add_to(app)
 doctor.add_to(app)
+stamp.add_to(app)
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
-        app()
+        app(prog_name="obsvty")
     except ObsvtyError as error:
         if debug:
             raise

@@ -44,10 +44,16 @@ def incidents(
     now = datetime.now(UTC)
     with open_data(data) as obs:
         found = obs.find_incidents(parse_time(since, now=now) if since else None)
+        empty = not found and not obs.has_spans()
     if json:
         print_json([{**incident_row(i)} for i in found])  # pyright: ignore[reportArgumentType] a row is JSON
     for i in [] if json else found:
         print(incident_line(i))
+    if empty:
+        raise NothingFound(
+            "Nothing is stored yet.",
+            hint="obsvty serve receives OTLP; obsvty import FILE reads it; obsvty demo shows it.",
+        )
     if not found:
         raise NothingFound("No incident.", hint="Nothing in the stored telemetry changed for the worse.")
 

@@ -75,10 +75,17 @@ def import_(
     signal: Annotated[
         SignalName | None, typer.Option("--signal", help="Default: by file name, else by content.")
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Name bad lines and leave them out. Default: the first one ends it."),
+    ] = False,
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Import OTLP files: protobuf requests (single or length-delimited), OTLP JSON, the Collector's JSON lines."""
+    """Import OTLP files: protobuf requests (single or length-delimited), OTLP JSON, the Collector's JSON lines.
+
+    What was imported before, wholly or in part, is not stored twice.
+    """
     missing = [f for f in files if not f.is_file()]
     if missing:
         raise UsageError(f"There is no file {missing[0]}.")
@@ -93,13 +100,20 @@ def import_(
 
         def put(name: Signal, body: bytes) -> None:
             nonlocal new
-            new += writer.put_once(name, body)
+            # `flush` below waits for the disk once for all of them; each request is remembered by itself, so that an
+            # import that was killed goes on where it was, and a file that grew adds what is new
+            new += writer.put_once(name, body, wait=False)
+
+        def skip(error: OtlpError) -> None:
+            note(f"skipped: {error.message}")
 
         report = import_files(
             files,
             put,
             signal.value if signal else None,
             progress=lambda done, total: tell("Importing", done, total),
+            join=False,
+            skip_bad=skip if skip_bad else None,
         )
         writer.flush()
         undecodable = writer.stats().quarantined - before
@@ -112,6 +126,7 @@ def import_(
                 "logs": report.logs,
                 "points": report.points,
                 "rejected": report.rejected,
+                "skipped": report.skipped,
                 "new": new > 0,
                 "data": str(folder),
             }
@@ -125,6 +140,8 @@ def import_(
             print("all of it had been imported before; nothing was stored twice")
         if report.rejected:
             print(f"{report.rejected} records without a valid id were left out")
+        if report.skipped:
+            print(f"{report.skipped} bad lines or requests were skipped")
     if undecodable:
         raise OtlpError(
             f"{undecodable} requests could not be decoded and were set aside.",

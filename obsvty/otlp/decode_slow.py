@@ -281,6 +281,7 @@ def _scope(scope: ScopeSpans | ScopeLogs | ScopeMetrics) -> Row:
         "scope_name": scope.scope.name or None,
         "scope_version": scope.scope.version or None,
         "scope_attributes": _pairs(scope.scope.attributes),
+        "scope_dropped_attributes_count": scope.scope.dropped_attributes_count,
         "scope_schema_url": scope.schema_url or None,
     }
 
@@ -372,4 +373,4 @@ def _int64(number: int) -> int | None:
 
 
 def _optional_id(identifier: bytes, width: int) -> str | None:
-    return None if identifier in (b"", bytes(width)) else identifier.hex()
+    return identifier.hex() if len(identifier) == width and identifier != bytes(width) else None

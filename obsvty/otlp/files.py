@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     Put: TypeAlias = Callable[[Signal, bytes], None]
     Progress: TypeAlias = Callable[[int, int], None]
+    OnBad: TypeAlias = Callable[[OtlpError], None]  # told of what is skipped; raises where it shall not be
 
 _BATCH_BYTES: Final = 1 << 20  # what is handed over at once: one fsync a MiB instead of one a line
 _PATIENCE_S: Final = 60.0
@@ -43,7 +44,10 @@ _NAME_PARTS: Final[dict[str, Signal]] = {"traces": "traces", "logs": "logs", "me
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import handed over. `rejected` counts spans without valid ids, which are left out of `spans`."""
+    """What an import handed over.
+
+    `rejected` counts spans without valid ids, which are left out of `spans`; `skipped` counts bad lines and requests.
+    """
 
     files: int
     requests: int
@@ -51,6 +55,7 @@ class ImportReport:
     logs: int
     points: int
     rejected: int = 0
+    skipped: int = 0
 
 
 def read_requests(path: Path, signal: Signal | None = None) -> Iterator[tuple[Signal, bytes]]:
@@ -65,7 +70,7 @@ def read_requests(path: Path, signal: Signal | None = None) -> Iterator[tuple[Si
             before the bad place have been given out by then. The message names the file and the line or byte, never
             what stands there.
     """
-    for where, found, body in _read(path, signal, lambda _: None):
+    for where, found, body in _read(path, signal, lambda _: None, _raise):
         try:
             parse(found, body)
         except OtlpError as exc:
@@ -78,37 +83,54 @@ def import_files(
     put: Put,
     signal: Signal | None = None,
     progress: Progress | None = None,
+    *,
+    join: bool = True,
+    skip_bad: OnBad | None = None,
 ) -> ImportReport:
-    """Hand every request of the files to `put`, small ones joined.
+    """Hand every request of the files to `put`.
 
     Args:
         paths: files, imported in this order.
         put: blocks until durable. When it is overloaded it is asked again, for up to a minute.
         signal: as for `read_requests`.
         progress: called with (bytes done, bytes in all) of the files as they are on disk.
+        join: hand small requests over together, where each call of `put` waits for the disk.
+        skip_bad: told of each line or request that is not OTLP, which is then left out and counted. Default: the
+            first one ends the import.
 
     Raises:
-        OtlpError: as for `read_requests`; what was read before is imported.
+        OtlpError: as for `read_requests`; what was read before is imported. With `skip_bad` only for what cannot be
+            read past: broken compression, a length-delimited file that is cut off, a file without one good request.
         StoreError: `put` failed.
     """
     _refuse_missing(paths)
     total = sum(path.stat().st_size for path in paths)
     counts: dict[str, int] = {"traces": 0, "logs": 0, "metrics": 0}
-    requests = rejected = before = 0
+    requests = rejected = skipped = before = 0
     for path in paths:
-        start = before
+        start, good = before, requests
+        first_bad: list[OtlpError] = []
 
         def report(done: int, start: int = start) -> None:
             if progress is not None:
                 progress(min(start + done, total), total)
 
-        batch = _Batch(put)
+        def on_bad(error: OtlpError, first_bad: list[OtlpError] = first_bad) -> None:
+            nonlocal skipped
+            if skip_bad is None:
+                raise error
+            skip_bad(error)
+            skipped += 1
+            first_bad[:] = first_bad or [error]
+
+        batch = _Batch(put, _BATCH_BYTES if join else 0)
         try:
-            for where, found, body in _read(path, signal, report):
+            for where, found, body in _read(path, signal, report, on_bad):
                 try:
                     checked = check_request(found, body, count=True)
                 except OtlpError as exc:
-                    raise _bad(path, where, exc.message, exc.hint) from exc
+                    on_bad(_bad(path, where, exc.message, exc.hint))
+                    continue
                 requests += 1
                 rejected += checked.rejected
                 if not checked.empty:
@@ -116,6 +138,8 @@ def import_files(
                     batch.add(found, checked.body)
         finally:
             batch.flush()  # also when the next request is bad: what was read before stays imported
+        if first_bad and requests == good:
+            raise first_bad[0]
         before += path.stat().st_size
         report(before - start)
     return ImportReport(
@@ -125,20 +149,27 @@ def import_files(
         logs=counts["logs"],
         points=counts["metrics"],
         rejected=rejected,
+        skipped=skipped,
     )
+
+
+def _raise(error: OtlpError) -> None:
+    raise error
 
 
 class _Batch:
     """Joins small requests. Serialized protobuf messages one after the other are one message with the lists of both."""
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self, put: Put, limit: int) -> None:
+        """`limit` 0 joins nothing."""
         self._put = put
+        self._limit = limit
         self._signal: Signal | None = None
         self._bodies: list[bytes] = []
         self._bytes = 0
 
     def add(self, signal: Signal, body: bytes) -> None:
-        if signal != self._signal or self._bytes + len(body) > _BATCH_BYTES:
+        if signal != self._signal or self._bytes + len(body) > self._limit:
             self.flush()
         self._signal = signal
         self._bodies.append(body)
@@ -163,7 +194,7 @@ def _put_patiently(put: Put, signal: Signal, body: bytes) -> None:
 
 
 def _read(
-    path: Path, signal: Signal | None, report: Callable[[int], None]
+    path: Path, signal: Signal | None, report: Callable[[int], None], on_bad: OnBad
 ) -> Iterator[tuple[str, Signal, bytes]]:
     """(where, signal, request); `where` is "line 3" or "byte 120", for messages."""
     _refuse_missing([path])
@@ -174,16 +205,18 @@ def _read(
             if not head:
                 return
             if looks_like_json(head):
-                yield from _read_json(path, stream, signal)
+                yield from _read_json(path, stream, signal, on_bad)
             elif looks_like_frames(head):
-                yield from _read_frames(path, stream, signal)
+                yield from _read_frames(path, stream, signal, on_bad)
             else:
-                yield from _read_protobuf(path, stream, signal)
+                yield from _read_protobuf(path, stream, signal, on_bad)
     except OSError as exc:
         raise OtlpError(f"{path.name} cannot be read: {exc.strerror}.", hint="Check the file.") from exc
 
 
-def _read_json(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+def _read_json(
+    path: Path, stream: Stream, signal: Signal | None, on_bad: OnBad
+) -> Iterator[tuple[str, Signal, bytes]]:
     number = 0
     while line := stream.line():
         number += 1
@@ -195,16 +228,23 @@ def _read_json(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tu
             value = load_object(text)
         except OtlpError as exc:
             if not stream.only_blank_before:
-                raise _bad(path, where, _why(line, exc), _JSON_HINT) from exc
+                on_bad(_bad(path, where, _why(line, exc), _JSON_HINT))
+                continue
             # not JSON lines: perhaps one object, spread over many lines
             rest = stream.rest()
             try:
                 value = load_object(text + rest)
             except OtlpError as whole:
                 why = whole.message if rest.strip() else _why(line, whole)
-                raise _bad(path, where, why, _JSON_HINT) from whole
+                on_bad(_bad(path, where, why, _JSON_HINT))
+                stream.push_back(rest)
+                stream.only_blank_before = False
+                continue
         stream.only_blank_before = False
-        yield from _from_object(path, where, value, signal)
+        try:
+            yield from _from_object(path, where, value, signal)
+        except OtlpError as exc:
+            on_bad(exc)
 
 
 def _from_object(
@@ -233,7 +273,9 @@ def _why(line: bytes, exc: OtlpError) -> str:
     return "it is not JSON." if line.endswith(b"\n") else "it is not JSON; the file seems cut off."
 
 
-def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+def _read_protobuf(
+    path: Path, stream: Stream, signal: Signal | None, on_bad: OnBad
+) -> Iterator[tuple[str, Signal, bytes]]:
     wanted = signal or _signal_in_name(path)
     if stream.peek(1) == b"\n":  # the tag of field 1: one request, unless its lengths do not add up
         body = stream.rest()
@@ -258,13 +300,19 @@ def _read_protobuf(path: Path, stream: Stream, signal: Signal | None) -> Iterato
             raise _bad(path, where, what, _PROTO_HINT)
         if not body:
             continue
-        if body[0] != 0x0A:
-            raise _bad(path, where, "it is not OTLP.", _PROTO_HINT)
-        wanted = wanted or _signal_in(path, where, body)
+        try:
+            if body[0] != 0x0A:
+                raise _bad(path, where, "it is not OTLP.", _PROTO_HINT)
+            wanted = wanted or _signal_in(path, where, body)
+        except OtlpError as exc:
+            on_bad(exc)
+            continue
         yield where, wanted, body
 
 
-def _read_frames(path: Path, stream: Stream, signal: Signal | None) -> Iterator[tuple[str, Signal, bytes]]:
+def _read_frames(
+    path: Path, stream: Stream, signal: Signal | None, on_bad: OnBad
+) -> Iterator[tuple[str, Signal, bytes]]:
     """What the Collector's file exporter writes as protobuf, or compressed: four bytes of length each."""
     wanted = signal or _signal_in_name(path)
     while (at := stream.position, prefix := stream.take(4))[1]:
@@ -277,12 +325,18 @@ def _read_frames(path: Path, stream: Stream, signal: Signal | None) -> Iterator[
             inflater = Inflater(encoding_of(body))
             body = b"".join(inflater.feed(body))
             inflater.finish()
-            if looks_like_json(body[:64]):
-                yield from _from_object(path, where, load_object(body), signal)
-                continue
+            value = load_object(body) if looks_like_json(body[:64]) else None
         except OtlpError as exc:
-            raise _bad(path, where, exc.message, exc.hint) from exc
-        wanted = wanted or _signal_in(path, where, body)
+            on_bad(_bad(path, where, exc.message, exc.hint))
+            continue
+        try:
+            if value is not None:
+                yield from _from_object(path, where, value, signal)
+                continue
+            wanted = wanted or _signal_in(path, where, body)
+        except OtlpError as exc:
+            on_bad(exc)
+            continue
         yield where, wanted, body
 
 

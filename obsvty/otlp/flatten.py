@@ -50,9 +50,10 @@ def hex_text(ids: Column) -> Column:
 
 
 def optional_hex_text(ids: Column, width: int) -> Column:
-    """Like `hex_text`, with NULL for what OTLP calls no id at all: empty, or all zeroes."""
+    """Like `hex_text`, with NULL for what OTLP calls no valid id: of another width (also empty), or all zeroes."""
     text = hex_text(ids)
-    absent = compute.or_(compute.equal(text, ""), compute.equal(text, "00" * width))
+    zero = "00" * width
+    absent = compute.or_(compute.not_equal(compute.binary_length(text), len(zero)), compute.equal(text, zero))
     return compute.if_else(absent, _NO_TEXT, text)
 
 

@@ -12,7 +12,7 @@ from obsvty.otlp.receive import (
     WORKERS,
     NotStored,
     authorized,
-    check_certificate,
+    check_tls,
     port_taken,
     receive,
     split_address,
@@ -47,6 +47,7 @@ class GrpcReceiver:
         max_message_mb: limit of one request in MiB, after decompression.
         tls_cert: PEM certificate; with `tls_key` the port speaks TLS.
         tls_key: its key.
+        tls_client_ca: PEM certificates; when set, only clients with a certificate that one of them signed may call.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class GrpcReceiver:
         max_message_mb: int = 64,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        tls_client_ca: Path | None = None,
     ) -> None:
         self._address = address
         self._put = put
         self._token = token
         self._max_bytes = max_message_mb << 20
-        self._tls = check_certificate(tls_cert, tls_key)
+        self._tls = check_tls(tls_cert, tls_key, tls_client_ca)
         self._server: grpc.Server | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -90,8 +92,10 @@ class GrpcReceiver:
             if self._tls is None:
                 self.port = server.add_insecure_port(self._address)
             else:
-                cert, key = (path.read_bytes() for path in self._tls)
-                self.port = server.add_secure_port(self._address, grpc.ssl_server_credentials([(key, cert)]))
+                pair = (self._tls.key.read_bytes(), self._tls.cert.read_bytes())
+                authority = self._tls.client_ca and self._tls.client_ca.read_bytes()
+                credentials = grpc.ssl_server_credentials([pair], authority, authority is not None)
+                self.port = server.add_secure_port(self._address, credentials)
         except (RuntimeError, OSError) as exc:
             server.stop(None)
             pool.shutdown()
@@ -131,7 +135,7 @@ def _handler(put: Put, token: str | None) -> grpc.GenericRpcHandler:
                 )
             )
             context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
-        return export_response(checked.rejected, checked.reason)
+        return export_response(checked.rejected, checked.message)
 
     def refuse(_: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.UNAUTHENTICATED, "A bearer token is needed.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from obsvty.errors import ReceiverError
 from obsvty.otlp.http_app import HttpApp
-from obsvty.otlp.receive import WORKERS, check_certificate, port_taken, split_address
+from obsvty.otlp.receive import WORKERS, check_tls, port_taken, split_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ class HttpReceiver:
         max_message_mb: limit of one request in MiB, before and after decompression.
         tls_cert: PEM certificate; with `tls_key` the port speaks TLS.
         tls_key: its key.
+        tls_client_ca: PEM certificates; when set, only clients with a certificate that one of them signed may send.
         cors_origins: origins whose pages may send; `*` allows all.
     """
 
@@ -49,13 +51,14 @@ class HttpReceiver:
         max_message_mb: int = 64,
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        tls_client_ca: Path | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:
         self._address = address
         self._put = put
         self._token = token
         self._max_bytes = max_message_mb << 20
-        self._tls = check_certificate(tls_cert, tls_key)
+        self._tls = check_tls(tls_cert, tls_key, tls_client_ca)
         self._cors_origins = tuple(cors_origins)
         self._running: tuple[uvicorn.Server, threading.Thread, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
@@ -82,7 +85,7 @@ class HttpReceiver:
                 await super().startup(sockets)
                 started.set()
 
-        cert, key = self._tls or (None, None)
+        tls = self._tls
         server = Server(
             uvicorn.Config(
                 app,
@@ -92,8 +95,10 @@ class HttpReceiver:
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
-                ssl_certfile=cert,
-                ssl_keyfile=key,
+                ssl_certfile=tls and tls.cert,
+                ssl_keyfile=tls and str(tls.key),
+                ssl_ca_certs=str(tls.client_ca) if tls and tls.client_ca else None,
+                ssl_cert_reqs=ssl.CERT_REQUIRED if tls and tls.client_ca else ssl.CERT_NONE,
             )
         )
 

@@ -170,8 +170,8 @@ class HttpApp:
             )  # a 500 would make the sender drop it
             raise _later("The request could not be read now.") from exc
         if post.format == "json":
-            return responses.export_response_json(post.signal, checked.rejected, checked.reason)
-        return responses.export_response(checked.rejected, checked.reason)
+            return responses.export_response_json(post.signal, checked.rejected, checked.message)
+        return responses.export_response(checked.rejected, checked.message)
 
     def _inflate(self, encoding: Encoding, chunks: list[bytes]) -> bytes:
         if not encoding:

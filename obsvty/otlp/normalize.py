@@ -55,7 +55,12 @@ RESOURCE_NAMES: Final[dict[str, tuple[str, ...]]] = {
 # Where a call goes, or where a request arrived: (host, port) pairs, the strongest first. `net.peer` is the
 # other side, so on a server span it is the client, not the host that was asked.
 HOST_NAMES: Final = (("server.address", "server.port"), ("http.host", ""))
-CLIENT_HOST_NAMES: Final = (("net.peer.name", "net.peer.port"), ("net.peer.ip", "net.peer.port"))
+CLIENT_HOST_NAMES: Final = (
+    ("net.peer.name", "net.peer.port"),
+    ("network.peer.address", "network.peer.port"),
+    ("net.sock.peer.addr", "net.sock.peer.port"),
+    ("net.peer.ip", "net.peer.port"),
+)
 SERVER_HOST_NAMES: Final = (("net.host.name", "net.host.port"), ("http.server_name", "net.host.port"))
 SERVER_KINDS: Final = (2, 5)  # server, consumer
 

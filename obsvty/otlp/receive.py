@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import ssl
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from obsvty.errors import ObsvtyError, OtlpError, ReceiverError, StoreOverloaded
@@ -87,23 +88,41 @@ def port_taken(address: str, setting: str, reason: str = "") -> ReceiverError:
     )
 
 
-def check_certificate(cert: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    """The pair, when both are given and fit; None when neither is.
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """PEM files that fit together. With `client_ca`, clients must show a certificate that it signed."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+def check_tls(cert: Path | None, key: Path | None, client_ca: Path | None = None) -> Tls | None:
+    """The files, when certificate and key are given and fit; None when none is given.
 
     Raises:
         ReceiverError: one is missing, cannot be read, or they do not belong together.
     """
-    if cert is None and key is None:
+    if cert is None and key is None and client_ca is None:
         return None
     if cert is None or key is None:
         raise ReceiverError(
             "TLS needs a certificate and its key.", hint="Set both [receiver] tls_cert and tls_key."
         )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as exc:
         raise ReceiverError(
             f"The certificate {cert.name} and key {key.name} cannot be used.",
             hint="Both must be PEM files, readable by this process, and belong together.",
         ) from exc
-    return cert, key
+    try:
+        if client_ca is not None:
+            context.load_verify_locations(client_ca)
+    except (OSError, ssl.SSLError) as exc:
+        raise ReceiverError(
+            f"The clients' authority {client_ca.name if client_ca else ''} cannot be used.",
+            hint="[receiver] tls_client_ca must be a PEM file of certificates, readable by this process.",
+        ) from exc
+    return Tls(cert=cert, key=key, client_ca=client_ca)

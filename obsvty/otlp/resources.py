@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import pyarrow as pa
 
-from obsvty.otlp.columns import column, first_column
+from obsvty.otlp.columns import column, compute, first_column
 from obsvty.otlp.flatten import attribute_map, build, map_rows, optional_text, parents
 from obsvty.otlp.normalize import RESOURCE_NAMES, resource_columns
 from obsvty.store.schema import RESOURCES
@@ -81,5 +81,7 @@ class Scopes:
         columns["scope_version"] = optional_text(scope.field("version")).take(scopes)
         maps = attribute_map(scope.field("attributes"))
         columns["scope_attributes"] = map_rows(maps, scope_of)
+        dropped = compute.fill_null(scope.field("dropped_attributes_count"), 0)
+        columns["scope_dropped_attributes_count"] = dropped.take(scopes)
         columns["scope_schema_url"] = optional_text(self._scopes.field("schema_url")).take(scopes)
         return columns

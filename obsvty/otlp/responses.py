@@ -28,17 +28,20 @@ _REJECTED: Final[dict[Signal, str]] = {
 }
 
 
-def export_response(rejected: int, reason: str) -> bytes:
-    """An `Export...ServiceResponse`, the same on the wire for all three signals; empty when nothing was rejected."""
-    if not rejected:
+def export_response(rejected: int, message: str) -> bytes:
+    """An `Export...ServiceResponse`, the same on the wire for all three signals; empty when there is nothing to say.
+
+    A message with `rejected` 0 is a warning: everything was accepted.
+    """
+    if not rejected and not message:
         return b""
-    return _message(1, _number(1, rejected) + _text(2, reason))
+    return _message(1, (_number(1, rejected) if rejected else b"") + _text(2, message))
 
 
-def export_response_json(signal: Signal, rejected: int, reason: str) -> bytes:
+def export_response_json(signal: Signal, rejected: int, message: str) -> bytes:
     """The same in OTLP/JSON, where 64-bit integers are text."""
-    partial = {"partialSuccess": {_REJECTED[signal]: str(rejected), "errorMessage": reason}}
-    return json.dumps(partial if rejected else {}).encode()
+    partial = {"partialSuccess": {_REJECTED[signal]: str(rejected), "errorMessage": message}}
+    return json.dumps(partial if rejected or message else {}).encode()
 
 
 def retry_info() -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
 from obsvty.errors import StoreError
+from obsvty.store.damage import reading_segments
 from obsvty.store.manifest import MANIFEST_NAME, SegmentFile, read_manifest
 from obsvty.store.schema import TABLES
 
@@ -82,10 +83,11 @@ class SegmentBackend(Backend):
             if seen == self._seen:
                 return False
             manifest = read_manifest(self.root)
-            for name in TABLES:
-                self._follow(
-                    name, [file for file in manifest.files if file.table == name] if manifest else ()
-                )
+            with reading_segments(self.root):
+                for name in TABLES:
+                    self._follow(
+                        name, [file for file in manifest.files if file.table == name] if manifest else ()
+                    )
             self._seen = seen
             return True
 
@@ -126,7 +128,7 @@ class SegmentBackend(Backend):
         **_: object,
     ) -> pa.RecordBatchReader:
         """As Ibis', by way of `to_arrow_reader`: what Ibis 12 calls is deprecated in DuckDB 1.5 and gone in 2."""
-        with self.lock:
+        with self.lock, reading_segments(self.root):
             self._run_pre_execute_hooks(expr)
             table = expr.as_table()
             schema = table.schema().to_pyarrow()
@@ -137,7 +139,12 @@ class SegmentBackend(Backend):
             except (duckdb.CatalogException, duckdb.BinderException):
                 # memtables and caches belong to the connection, and a cursor does not see them
                 rows = self.con.execute(query).to_arrow_table().to_reader(chunk_size)
-        return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows))
+        return pa.RecordBatchReader.from_batches(schema, self._cast(rows, schema))
+
+    def _cast(self, rows: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with reading_segments(self.root):
+            for batch in rows:
+                yield batch.cast(schema)
 
     def to_pyarrow(
         self,
@@ -149,7 +156,7 @@ class SegmentBackend(Backend):
         **options: object,
     ) -> pa.Table:
         """As Ibis', one at a time."""
-        with self.lock:
+        with self.lock, reading_segments(self.root):
             return super().to_pyarrow(expr, params=params, limit=limit, **options)
 
     def execute(
@@ -162,7 +169,7 @@ class SegmentBackend(Backend):
         **options: object,
     ) -> object:
         """As Ibis' (pandas, or a scalar), one at a time."""
-        with self.lock:
+        with self.lock, reading_segments(self.root):
             return super().execute(expr, params=params, limit=limit, **options)
 
     # The engine may not write files, so these write in Python, from Arrow batches.

@@ -2,7 +2,7 @@
 
     {"format": 1, "generation": 7, "sealed": 41, "quarantined": 0,
      "files": [{"path": "seg/000000000041.traces.parquet", "table": "traces", "rows": 512, "size_bytes": 31000,
-                "min_ns": 1, "max_ns": 2, "level": 0}],
+                "min_ns": 1, "max_ns": 2, "level": 0, "checksum": 3735928559, ...}],
      "dropped": [{"path": "seg/000000000001.traces.parquet", "at_ns": 1}]}
 
 `sealed` is the highest log number whose segment is in `files`: logs up to it are done, later ones are replayed.
@@ -26,7 +26,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentFile:
-    """One live Parquet file. `min_ns` and `max_ns` are of the table's own time; 0 where it has none."""
+    """One live Parquet file. `min_ns` and `max_ns` are of the table's own time; 0 where it has none.
+
+    What has a default is unknown in files of earlier versions.
+    """
 
     path: str  # relative to the data folder
     table: str
@@ -35,6 +38,11 @@ class SegmentFile:
     min_ns: int
     max_ns: int
     level: int  # 0 as flushed, n + 1 when merged from files of level n
+    checksum: int = -1  # crc32 of the whole file
+    first_log: int = 0  # the logs that its rows came in with
+    last_log: int = 0
+    came_from_ns: int = 0  # when its first and its last rows came in: retention counts from these, because
+    came_to_ns: int = 0  # a row's own time may be years ago (a capture that is played again) or in the future
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,8 @@ class Manifest:
 
     generation: int = 0
     sealed: int = -1
-    quarantined: int = 0
+    quarantined: int = 0  # requests that could not be decoded
+    damaged: int = 0  # segments that were set aside
     files: tuple[SegmentFile, ...] = ()
     dropped: tuple[DroppedFile, ...] = ()
     format: int = FORMAT

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from obsvty.errors import QueryError, StoreError
 from obsvty.store.backend import INTERNAL, SegmentBackend, check_root
+from obsvty.store.damage import segment_error
 from obsvty.store.files import storing_in
 from obsvty.store.sandbox import check_query, query_error
 from obsvty.store.schema import TABLES
@@ -206,12 +207,7 @@ class Reader:
         self.close()
 
     def _error(self, exc: duckdb.Error) -> StoreError | QueryError:
-        if isinstance(exc, duckdb.IOException):
-            return StoreError(
-                f"A segment in {self.root} cannot be read.",
-                hint="Run the query again; if it still fails, restore the data folder from a backup.",
-            )
-        return query_error(exc, memory_limit=self._memory_limit)
+        return segment_error(self.root, exc) or query_error(exc, memory_limit=self._memory_limit)
 
     def _claim(self, name: str) -> None:
         if name in TABLES or not _NAME.fullmatch(name):

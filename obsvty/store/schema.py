@@ -27,6 +27,7 @@ _RESOURCE: Final = [
     ("scope_name", pa.string()),
     ("scope_version", pa.string()),
     ("scope_attributes", ATTRIBUTES),
+    ("scope_dropped_attributes_count", pa.uint32()),
     ("scope_schema_url", pa.string()),
 ]
 _CODE: Final = [

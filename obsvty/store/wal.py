@@ -7,6 +7,7 @@ bit 7 set on requests that may be stored only once. File `wal/<k>.wal` becomes s
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ _HEADER = struct.Struct("<IIB")
 _ONCE = 0x80
 # writev takes at most IOV_MAX (1024) pieces; two of them are one record
 _PIECES = 1000
+_TAG = re.compile(b"[\x00-\x02\x80-\x82]")
+# Checksums that may be computed while looking for the record behind a damaged one: some seconds
+_SEARCHED_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Record:
     signal: Signal
     body: bytes
     once: bool = False
+    request: bytes = b""  # its `request_hash`, where that was computed already
 
 
 class WalFile:
@@ -99,20 +104,55 @@ def wal_numbers(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.wal") if path.stem.isdigit())
 
 
-def read_wal(path: Path) -> list[Record]:
-    """All whole records of a log file; a tail that was torn by a crash is left out."""
-    data = memoryview(path.read_bytes())
+@dataclass(frozen=True, slots=True)
+class WalContent:
+    """What a log file holds: its records, and byte ranges that are none."""
+
+    records: list[Record]
+    damaged: list[tuple[int, bytes]]  # offset and bytes; a tail that a crash tore, or what a disk changed
+
+
+def read_wal(path: Path) -> WalContent:
+    """All whole records of a log file, also those behind a damaged one."""
+    data = path.read_bytes()
     records: list[Record] = []
+    damaged: list[tuple[int, bytes]] = []
     at = 0
-    while at + _HEADER.size <= len(data):
-        length, crc, tag = _HEADER.unpack_from(data, at)
-        at += _HEADER.size
-        body = data[at : at + length]
-        signal = tag & ~_ONCE
-        if len(body) < length or signal >= len(SIGNALS):
-            break
-        if zlib.crc32(body, zlib.crc32(bytes((tag,)))) != crc:
-            break
-        records.append(Record(SIGNALS[signal], bytes(body), once=bool(tag & _ONCE)))
-        at += length
-    return records
+    while at < len(data):
+        found = _record_at(data, at)
+        if found is None:
+            following = _next_record(data, at + 1)
+            damaged.append((at, data[at:following]))
+            at = following
+            continue
+        records.append(found)
+        at += _HEADER.size + len(found.body)
+    return WalContent(records, damaged)
+
+
+def _record_at(data: bytes, at: int) -> Record | None:
+    start = at + _HEADER.size
+    if start > len(data):
+        return None
+    length, crc, tag = _HEADER.unpack_from(data, at)
+    signal = tag & ~_ONCE
+    if start + length > len(data) or signal >= len(SIGNALS):
+        return None
+    if zlib.crc32(memoryview(data)[start - 1 : start + length]) != crc:
+        return None
+    return Record(SIGNALS[signal], data[start : start + length], once=bool(tag & _ONCE))
+
+
+def _next_record(data: bytes, at: int) -> int:
+    """Where the next whole record begins; the end when there is none, or when looking for it takes too long."""
+    budget_bytes = _SEARCHED_BYTES
+    for match in _TAG.finditer(data, at + _HEADER.size - 1):
+        start = match.start() - _HEADER.size + 1
+        length = int.from_bytes(data[start : start + 4], "little")
+        if match.start() + 1 + length <= len(data):
+            budget_bytes -= length + 100
+            if budget_bytes < 0:
+                break
+            if _record_at(data, start) is not None:
+                return start
+    return len(data)

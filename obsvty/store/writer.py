@@ -2,6 +2,7 @@
 
     put() -> queue -> [log thread] append + one fdatasync for all that wait -> acknowledged
                         about once a second -> [segment thread] decode -> Parquet -> manifest -> log removed
+                        every second -> [tidy thread] retention, merges, checks, unlinking
 
 Acknowledged means durable: after a crash the logs that have no segment yet are replayed.
 """
@@ -12,19 +13,23 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from obsvty.errors import StoreError, StoreOverloaded
 from obsvty.model import Signal
+from obsvty.store.catalog import Catalog
+from obsvty.store.compaction import Compactor
 from obsvty.store.decoding import Decoder
 from obsvty.store.files import any_store_error, storing_in, sync_folder
 from obsvty.store.imports import ImportedRequests, request_hash
 from obsvty.store.lock import FolderLock
+from obsvty.store.recent import RecentRequests
 from obsvty.store.sealing import Sealer
+from obsvty.store.tidying import TidyThread
+from obsvty.store.waiting import Barrier, Waiting, WriterStats
 from obsvty.store.wal import Record, WalFile
 
 log = logging.getLogger(__name__)
@@ -32,41 +37,6 @@ log = logging.getLogger(__name__)
 _RETRY_S = 1.0
 # With this many logs waiting for the segment thread, logs grow instead of becoming more, smaller segments
 _WAITING_LOGS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class WriterStats:
-    """Counts since the writer was opened."""
-
-    requests: int
-    size_bytes: int
-    commits: int  # fdatasync calls; fewer than requests when many were waiting
-    segments: int
-    rows: int
-    recovered: int  # requests replayed at start
-    quarantined: int  # requests that could not be decoded, over the folder's life
-    pending_bytes: int
-
-
-class _Barrier:
-    """A `flush` on its way through the log thread, which says what number must be sealed."""
-
-    __slots__ = ("log_number",)
-
-    def __init__(self) -> None:
-        self.log_number: int | None = None
-
-
-class _Waiting:
-    """A request on its way into the log."""
-
-    __slots__ = ("awaited", "done", "error", "record")
-
-    def __init__(self, record: Record, *, awaited: bool) -> None:
-        self.record = record
-        self.awaited = awaited  # somebody waits for `done` and is told `error`
-        self.done = threading.Event()
-        self.error: StoreError | None = None
 
 
 class Writer:
@@ -81,7 +51,11 @@ class Writer:
         rotate_mb: a log larger than this becomes a segment at once.
         max_pending_mb: acknowledged bytes that may wait for the segment thread (they are in memory too).
         merge_files: small segment files of a table that are merged into one.
-        grace_s: how long a merged file is kept for readers that began before the merge.
+        grace_s: how long a file that was merged or dropped is kept for readers that began before.
+        retention_days: what came in longer ago goes, whole segments at a time; None keeps it.
+        max_gb: the oldest segments go when the live ones are larger than this (10^9 bytes); None keeps them.
+        resend_s: how long a request is remembered, so that it is stored once when it is sent again.
+        tidy_s: time between two rounds of merging and retention, also when nothing comes in.
 
     Raises:
         StoreLocked: another writer has the folder.
@@ -98,6 +72,10 @@ class Writer:
         max_pending_mb: float = 256,
         merge_files: int = 64,
         grace_s: float = 600,
+        retention_days: float | None = None,
+        max_gb: float | None = None,
+        resend_s: float = 600,
+        tidy_s: float = 1,
     ) -> None:
         self._root = Path(root)
         self._rotate_s = rotate_s
@@ -108,32 +86,40 @@ class Writer:
                 (self._root / folder).mkdir(parents=True, exist_ok=True)
             sync_folder(self._root)
             sync_folder(self._root.absolute().parent)
-        self._lock = FolderLock(self._root)
-        self._imports = ImportedRequests(self._root)
-        try:
-            self._sealer = Sealer(
-                self._root, decode, self._imports, merge_files=merge_files, grace_ns=int(grace_s * 1e9)
+        with ExitStack() as opened:
+            opened.callback(FolderLock(self._root).release)
+            self._imports = opened.enter_context(closing(ImportedRequests(self._root)))
+            self._catalog = Catalog(self._root)
+            compactor = Compactor(
+                self._root,
+                self._catalog,
+                merge_files=merge_files,
+                grace_ns=int(grace_s * 1e9),
+                retention_ns=None if retention_days is None else int(retention_days * 86_400e9),
+                max_bytes=None if max_gb is None else int(max_gb * 1e9),
             )
             with storing_in(self._root):
+                self._recent = opened.enter_context(closing(RecentRequests(self._root, window_s=resend_s)))
+                self._sealer = Sealer(self._root, decode, self._catalog, self._imports, self._recent)
+                self._sealer.remove_strays()
+                compactor.start()
                 self._recovered = self._sealer.recover()
-        except BaseException:
-            self._imports.close()
-            self._lock.release()
-            raise
+            self._opened = opened.pop_all()
 
         self._changed = threading.Condition()  # guards everything below
-        self._queue: list[_Waiting] = []
+        self._queue: list[Waiting] = []
+        self._under_way: dict[bytes, Waiting] = {}  # by request; not those of `put_once`
         self._logs: deque[tuple[WalFile, list[Record]]] = deque()
         self._next = self._sealer.next_number
-        self._barriers: list[_Barrier] = []
+        self._barriers: list[Barrier] = []
         self._handed_over = self._sealed = self._next - 1  # log numbers; sealed ones are visible
         self._pending_bytes = 0
         self._closing = False
         self._log_thread_done = False
         self._unwaited_error: StoreError | None = None
         self._seal_error: StoreError | None = None
-        self._requests = self._size_bytes = self._commits = 0
-
+        self._seal_failures = 0
+        self._requests = self._resent = self._size_bytes = self._commits = 0
         self._import_lock = threading.Lock()
         self._importing: set[bytes] = set()
 
@@ -143,15 +129,20 @@ class Writer:
         ]
         for thread in self._threads:
             thread.start()
+        self._tidying = TidyThread(self._root, compactor, every_s=tidy_s)
 
     def put(self, signal: Signal, body: bytes) -> None:
         """Store one export request (serialized protobuf); returns when it is durable.
+
+        The same bytes again, within `resend_s` and also after a restart, are acknowledged and not stored again.
 
         Raises:
             StoreOverloaded: too many bytes wait; send it again later.
             StoreError: it is not stored (the disk is full or gone, or the writer is closed); send it again later.
         """
-        waiting = self._enqueue(Record(signal, body))
+        waiting = self._enqueue(Record(signal, body, request=request_hash(signal, body)))
+        if waiting is None:
+            return
         waiting.done.wait()
         if waiting.error is not None:
             raise waiting.error
@@ -174,8 +165,8 @@ class Writer:
                 return False
             self._importing.add(request)
         try:
-            waiting = self._enqueue(Record(signal, body, once=True), awaited=wait)
-            if wait:
+            waiting = self._enqueue(Record(signal, body, once=True, request=request), awaited=wait)
+            if wait and waiting is not None:
                 waiting.done.wait()
                 if waiting.error is not None:
                     raise waiting.error
@@ -192,13 +183,16 @@ class Writer:
             StoreError: it is durable but cannot be made visible now (a full disk, say); this is tried again, at
                 the next start if need be. Or a request of `put_once(wait=False)` was not stored: import it again.
         """
-        barrier = _Barrier()
+        barrier = Barrier()
         with self._changed:
             self._barriers.append(barrier)
             self._changed.notify_all()
+            failures = self._seal_failures  # those before this call say nothing about now
             self._changed.wait_for(
                 lambda: (
-                    self._passed(barrier) or self._seal_error is not None or not self._threads[1].is_alive()
+                    self._passed(barrier)
+                    or self._seal_failures != failures
+                    or not self._threads[1].is_alive()
                 )
             )
             error = self._unwaited_error
@@ -221,10 +215,10 @@ class Writer:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._tidying.stop()
         for wal, _ in self._logs:
             wal.close()
-        self._imports.close()
-        self._lock.release()
+        self._opened.close()
         if error := self._seal_error or self._unwaited_error:
             raise error
 
@@ -233,12 +227,14 @@ class Writer:
         with self._changed:
             return WriterStats(
                 requests=self._requests,
+                resent=self._resent,
                 size_bytes=self._size_bytes,
                 commits=self._commits,
                 segments=self._sealer.segments,
                 rows=self._sealer.rows,
                 recovered=self._recovered,
-                quarantined=self._sealer.quarantined,
+                quarantined=self._catalog.manifest.quarantined,
+                damaged=self._catalog.manifest.damaged,
                 pending_bytes=self._pending_bytes,
             )
 
@@ -250,23 +246,33 @@ class Writer:
     ) -> None:
         self.close()
 
-    def _enqueue(self, record: Record, *, awaited: bool = True) -> _Waiting:
+    def _enqueue(self, record: Record, *, awaited: bool = True) -> Waiting | None:
+        """Hand a request to the log thread; None when it is stored already."""
         size_bytes = len(record.body)
-        waiting = _Waiting(record, awaited=awaited)
+        waiting = Waiting(record, awaited=awaited)
         with self._changed:
             if self._closing:
                 raise _closed(self._root)
+            if not record.once:
+                if self._recent.holds(record.request):
+                    self._resent += 1
+                    return None
+                if (same := self._under_way.get(record.request)) is not None:
+                    self._resent += 1
+                    return same
             if self._pending_bytes and self._pending_bytes + size_bytes > self._max_pending_bytes:
                 raise self._seal_error or StoreOverloaded(
                     f"{self._pending_bytes >> 20} MB wait to be written to {self._root}.",
                     hint="Send the request again in a moment.",
                 )
             self._pending_bytes += size_bytes
+            if not record.once:
+                self._under_way[record.request] = waiting
             self._queue.append(waiting)
             self._changed.notify_all()
         return waiting
 
-    def _passed(self, barrier: _Barrier) -> bool:
+    def _passed(self, barrier: Barrier) -> bool:
         return barrier.log_number is not None and self._sealed >= barrier.log_number
 
     def _write_logs(self) -> None:
@@ -314,24 +320,30 @@ class Writer:
                 if self._log_thread_done:
                     return
 
-    def _acknowledge(self, batch: list[_Waiting]) -> None:
+    def _acknowledge(self, batch: list[Waiting]) -> None:
         with self._changed:
             self._requests += len(batch)
             self._size_bytes += sum(len(waiting.record.body) for waiting in batch)
             self._commits += 1
+            stored = [waiting.record.request for waiting in batch if not waiting.record.once]
+            self._recent.add(stored, time.time_ns())
+            for request in stored:
+                del self._under_way[request]
         for waiting in batch:
             waiting.done.set()
 
-    def _refuse(self, batch: list[_Waiting], error: StoreError) -> None:
+    def _refuse(self, batch: list[Waiting], error: StoreError) -> None:
         log.error("%d requests were not stored: %s", len(batch), error.message)
         with self._changed:
             self._pending_bytes -= sum(len(waiting.record.body) for waiting in batch)
             if not all(waiting.awaited for waiting in batch):
                 self._unwaited_error = error
+            for waiting in batch:
+                self._under_way.pop(waiting.record.request, None)
             self._changed.notify_all()
         with self._import_lock:
             for waiting in batch:
-                self._importing.discard(request_hash(waiting.record.signal, waiting.record.body))
+                self._importing.discard(waiting.record.request)
         for waiting in batch:
             waiting.error = error
             waiting.done.set()
@@ -358,6 +370,7 @@ class Writer:
             error = self._seal(wal.number, records)
             with self._changed:
                 self._seal_error = error
+                self._seal_failures += error is not None
                 if error is None:
                     self._logs.popleft()
                     self._sealed = wal.number
@@ -370,9 +383,7 @@ class Writer:
                     continue
             if any(record.once for record in records):
                 with self._import_lock:
-                    self._importing -= {request_hash(r.signal, r.body) for r in records if r.once}
-            if not self._logs or self._sealer.crowded:
-                self._tidy()
+                    self._importing -= {record.request for record in records if record.once}
 
     def _seal(self, number: int, records: list[Record]) -> StoreError | None:
         try:
@@ -382,12 +393,6 @@ class Writer:
             log.warning("segment %d is not written yet: %s", number, error.message)
             return error
         return None
-
-    def _tidy(self) -> None:
-        try:
-            self._sealer.merge()
-        except Exception as exc:  # noqa: BLE001 # outermost loop: merging is an economy and may wait
-            log.warning("segments were not merged: %s", type(exc).__name__)
 
 
 def _closed(root: Path) -> StoreError:

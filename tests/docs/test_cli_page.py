@@ -8,7 +8,7 @@ import typer
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
 PROMISED = {
-    *("demo", "doctor"),
+    *("demo", "doctor", "stamp"),
     *("serve", "import", "query", "sanitize"),
     *("incidents", "investigate", "suspects", "compare", "context", "ask"),
     *("alert", "report", "docs", "egress"),

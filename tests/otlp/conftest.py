@@ -18,8 +18,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from obsvty.model import Signal
+from obsvty.otlp.decode import decode
 from obsvty.otlp.grpc import GrpcReceiver
 from obsvty.otlp.http import HttpReceiver
+from obsvty.store.reader import Reader
+from obsvty.store.writer import Writer
 
 RESOURCE = Resource({"service.name": "shop"})
 
@@ -46,6 +49,55 @@ class Collected:
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.of(signal)) >= count, timeout=5)
         return self.of(signal)
+
+
+class Store:
+    """A real store behind both receivers."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.writer = Writer(root, decode)
+        self.grpc = GrpcReceiver("127.0.0.1:0", self.writer.put)
+        self.http = HttpReceiver("127.0.0.1:0", self.writer.put)
+        self.grpc.start()
+        self.http.start()
+
+    @property
+    def grpc_url(self) -> str:
+        return f"http://127.0.0.1:{self.grpc.port}"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.http.port}"
+
+    def rows(self, table: str) -> list[dict]:
+        """What a reader sees of everything that was acknowledged."""
+        self.writer.flush()
+        reader = Reader(self.root)
+        try:
+            return reader.table(table).to_pyarrow().to_pylist()
+        finally:
+            reader.close()
+
+    def sql(self, query: str) -> list[dict]:
+        self.writer.flush()
+        reader = Reader(self.root)
+        try:
+            return reader.sql(query).to_pyarrow().to_pylist()
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        self.grpc.stop(1)
+        self.http.stop(1)
+        self.writer.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "data")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -99,6 +151,49 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     form, no_password = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "key.pem").write_bytes(key.private_bytes(pem, form, no_password))
     return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture(scope="session")
+def client_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """(authority, certificate that it signed, its key), as PEM files."""
+    start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)
+
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def signed(
+        name: str, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, *, ca: bool
+    ) -> bytes:
+        builder = x509.CertificateBuilder(
+            named("authority"), named(name), key.public_key(), 2 + ca, start, end
+        )
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        signer_id = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+        if ca:
+            builder = builder.add_extension(signer_id, critical=False)
+            usage = dict.fromkeys(
+                (
+                    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+                    "key_agreement", "crl_sign", "encipher_only", "decipher_only",
+                ),
+                False,
+            )  # fmt: skip
+            builder = builder.add_extension(x509.KeyUsage(key_cert_sign=True, **usage), critical=True)
+        else:
+            authority_id = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer_id)
+            builder = builder.add_extension(authority_id, critical=False)
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    folder = tmp_path_factory.mktemp("mtls")
+    (folder / "ca.pem").write_bytes(signed("authority", authority_key, authority_key, ca=True))
+    (folder / "client.pem").write_bytes(signed("client", key, authority_key, ca=False))
+    (folder / "client-key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "ca.pem", folder / "client.pem", folder / "client-key.pem"
 
 
 class Emit:

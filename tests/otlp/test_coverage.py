@@ -13,8 +13,6 @@ from obsvty.otlp.descriptors import LEFT_OUT, flat_descriptor, request_class
 from obsvty.store.schema import SIGNALS
 
 Path = tuple[FieldDescriptor, ...]
-# Counts attributes of a *scope* that an SDK dropped; no SDK limits those, and the schema has no column for it
-HOMELESS = {"InstrumentationScope.dropped_attributes_count"}
 RECURSIVE = {"AnyValue.array_value", "AnyValue.kvlist_value"}
 
 
@@ -24,7 +22,7 @@ def name(field: FieldDescriptor) -> str:
 
 def leaves(message: Descriptor, path: Path = ()) -> Iterator[Path]:
     for field in message.fields:
-        if name(field) in LEFT_OUT | HOMELESS:
+        if name(field) in LEFT_OUT:
             continue
         if field.message_type is None or name(field) in RECURSIVE:
             yield (*path, field)
@@ -57,7 +55,8 @@ def set_leaf(message: Message, leaf: FieldDescriptor) -> None:
         getattr(message, leaf.name).append(1)
     else:
         kinds = {FieldDescriptor.CPPTYPE_STRING: "x", FieldDescriptor.CPPTYPE_BOOL: True}
-        value = b"\1" * 8 if leaf.type == FieldDescriptor.TYPE_BYTES else kinds.get(leaf.cpp_type, 1)
+        width = 16 if leaf.name == "trace_id" else 8
+        value = b"\1" * width if leaf.type == FieldDescriptor.TYPE_BYTES else kinds.get(leaf.cpp_type, 1)
         setattr(message, leaf.name, value)
 
 

@@ -41,7 +41,9 @@ def trailers(error: grpc.RpcError) -> dict[str, bytes]:
 
 def traces(*ids: tuple[bytes, bytes]) -> bytes:
     request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "shop"
+    spans = group.scope_spans.add().spans
     for trace_id, span_id in ids or [(b"\1" * 16, b"\2" * 8)]:
         spans.add(trace_id=trace_id, span_id=span_id, name="x")
     return request.SerializeToString()

@@ -62,7 +62,9 @@ def send(
 
 def traces(*trace_ids: bytes) -> bytes:
     request = ExportTraceServiceRequest()
-    spans = request.resource_spans.add().scope_spans.add().spans
+    group = request.resource_spans.add()
+    group.resource.attributes.add(key="service.name").value.string_value = "shop"
+    spans = group.scope_spans.add().spans
     for trace_id in trace_ids or [b"\1" * 16]:
         spans.add(trace_id=trace_id, span_id=b"\2" * 8, name="x")
     return request.SerializeToString()
@@ -70,7 +72,8 @@ def traces(*trace_ids: bytes) -> bytes:
 
 def traces_json(*trace_ids: str) -> bytes:
     spans = [{"traceId": trace_id, "spanId": "02" * 8, "name": "x"} for trace_id in trace_ids or ["01" * 16]]
-    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).encode()
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
+    return json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}).encode()
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])

@@ -126,3 +126,71 @@ def test_a_version_may_name_its_revision(version: str, revision: str | None) -> 
 def test_a_revision_of_its_own_beats_one_in_the_version() -> None:
     resource = {"service.version": "1.0+aaaaaaa", "git.commit.sha": "bbbbbbb", "vcs.ref.head.revision": SHA}
     assert promoted(resource=resource)["vcs_revision"] == SHA
+
+
+# The deprecated lists of semantic-conventions 1.44, as far as a promoted column holds the fact: (old names as a library
+# sends them, the new ones, span kind). An upgrade of the SDK must not change a row's columns
+RENAMED = [
+    ({"http.method": "GET"}, {"http.request.method": "GET"}, 3),
+    ({"http.status_code": 503}, {"http.response.status_code": 503}, 3),
+    ({"http.url": "https://api:8443/v1?q=1"}, {"url.full": "https://api:8443/v1?q=1"}, 3),
+    ({"http.target": "/v1?q=1"}, {"url.path": "/v1", "url.query": "q=1"}, 2),
+    ({"http.host": "shop:8080"}, {"server.address": "shop", "server.port": 8080}, 2),
+    ({"http.server_name": "shop"}, {"server.address": "shop"}, 2),
+    ({"net.host.name": "shop", "net.host.port": 80}, {"server.address": "shop", "server.port": 80}, 2),
+    ({"net.peer.name": "db", "net.peer.port": 5432}, {"server.address": "db", "server.port": 5432}, 3),
+    ({"net.peer.name": "someone", "net.peer.port": 9}, {"client.address": "someone", "client.port": 9}, 2),
+    ({"net.sock.peer.addr": "10.0.0.1"}, {"network.peer.address": "10.0.0.1"}, 3),
+    (
+        {"net.sock.peer.addr": "::1", "net.sock.peer.port": 1},
+        {"network.peer.address": "::1", "network.peer.port": 1},
+        3,
+    ),
+    ({"net.peer.ip": "10.0.0.1"}, {"network.peer.address": "10.0.0.1"}, 3),
+    ({"db.system": "mysql"}, {"db.system.name": "mysql"}, 3),
+    ({"db.statement": "select 1"}, {"db.query.text": "select 1"}, 3),
+    ({"code.filepath": "app/pay.py"}, {"code.file.path": "app/pay.py"}, 1),
+    ({"code.lineno": 7}, {"code.line.number": 7}, 1),
+    ({"code.namespace": "app.pay", "code.function": "charge"}, {"code.function.name": "app.pay.charge"}, 1),
+]
+RENAMED_OF_RESOURCES = [
+    ({"deployment.environment": "prod"}, {"deployment.environment.name": "prod"}),
+    ({"vcs.repository.ref.revision": SHA}, {"vcs.ref.head.revision": SHA}),
+    ({"vcs.revision": SHA}, {"vcs.ref.head.revision": SHA}),
+    ({"git.commit.sha": SHA}, {"vcs.ref.head.revision": SHA}),
+    ({"org.opencontainers.image.revision": SHA}, {"vcs.ref.head.revision": SHA}),
+]
+SENT = {"attributes", "resource_id"}
+
+
+@pytest.mark.parametrize(("old", "new", "kind"), RENAMED)
+def test_a_span_with_old_names_has_the_columns_of_one_with_new_names(old: dict, new: dict, kind: int) -> None:
+    before, after, bare = promoted(kind, **old), promoted(kind, **new), promoted(kind)
+    assert {name: before[name] for name in set(before) - SENT} == {
+        name: after[name] for name in set(after) - SENT
+    }
+    columns = {name for name in after if after[name] != bare[name]} - SENT
+    assert bool(columns) == (
+        "client.address" not in new
+    )  # the client of a server span has no column, old or new
+    assert {key for key, _ in before["attributes"]} == set(old)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_OF_RESOURCES)
+def test_a_resource_with_old_names_has_the_columns_of_one_with_new_names(old: dict, new: dict) -> None:
+    before, after, bare = promoted(resource=old), promoted(resource=new), promoted()
+    assert {name: before[name] for name in set(before) - SENT} == {
+        name: after[name] for name in set(after) - SENT
+    }
+    assert {name for name in after if after[name] != bare[name]} - SENT
+
+
+def test_every_old_name_of_the_tables_is_tried_against_its_new_one() -> None:
+    from obsvty.otlp import normalize
+
+    tried = {name for old, new, _ in RENAMED for name in (*old, *new)}
+    tried |= {name for old, new in RENAMED_OF_RESOURCES for name in (*old, *new)}
+    tables = [*SPAN_NAMES.values(), *CODE_NAMES.values(), *RESOURCE_NAMES.values()]
+    hosts = (*normalize.HOST_NAMES, *normalize.CLIENT_HOST_NAMES, *normalize.SERVER_HOST_NAMES)
+    renamed = {name for names in tables if len(names) > 1 for name in names}
+    assert renamed | {name for pair in hosts for name in pair if name} <= tried

@@ -74,7 +74,7 @@ def padded(number: int) -> bytes:
 def main() -> None:
     root, first, count, threads = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     rotate_s = float(sys.argv[5]) if len(sys.argv) > 5 else 0.05
-    with Writer(root, decode, rotate_s=rotate_s, merge_files=4, grace_s=0.2) as writer:
+    with Writer(root, decode, rotate_s=rotate_s, merge_files=4, grace_s=0.2, tidy_s=0.05) as writer:
 
         def feed(offset: int) -> None:
             for number in range(first + offset, first + count, threads):

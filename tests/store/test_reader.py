@@ -131,7 +131,7 @@ def test_a_lost_segment_is_a_store_error(root: Path, reader: Reader, feed: Modul
     traces = reader.table("traces")
     assert rows(traces) == 2
     shutil.rmtree(root / "seg")
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="is gone"):
         reader.query("select * from traces")
 
 

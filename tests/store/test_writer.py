@@ -204,14 +204,14 @@ def test_senders_are_held_off_while_too_much_is_pending(root: Path, feed: Module
         go.wait(5)
         return feed.decode(signal, requests)
 
-    body = feed.request(*(feed.span(i) for i in range(1000)))
-    with Writer(root, decode, max_pending_mb=1.5 * len(body) / (1 << 20), rotate_s=60) as writer:
-        writer.put("traces", body)
+    first, second = (feed.request(*(feed.span(i) for i in range(n, n + 1000))) for n in (0, 1000))
+    with Writer(root, decode, max_pending_mb=1.5 * len(first) / (1 << 20), rotate_s=60) as writer:
+        writer.put("traces", first)
         with pytest.raises(StoreOverloaded, match="Send the request again"):
-            writer.put("traces", body)
+            writer.put("traces", second)
         go.set()
         writer.flush()
-        writer.put("traces", body)
+        writer.put("traces", second)
         assert writer.stats().requests == 2
 
 
