@@ -177,14 +177,17 @@ class HttpApp:
         if not encoding:
             return b"".join(chunks)
         inflater = Inflater(encoding)
-        plain = bytearray()
+        pieces: list[bytes] = []  # joined when all is well: one growing buffer costs a bomb twice its limit
+        size = 0
         for chunk in chunks:
             for piece in inflater.feed(chunk):
-                plain += piece
-                if len(plain) > self._max_bytes:
+                size += len(piece)
+                if size > self._max_bytes:
+                    pieces.clear()  # the exception's traceback would keep them until the garbage collector comes
                     raise self._too_large()
+                pieces.append(piece)
         inflater.finish()
-        return bytes(plain)
+        return b"".join(pieces)
 
     def _too_large(self) -> _Refusal:
         return _Refusal(

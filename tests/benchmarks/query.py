@@ -79,7 +79,7 @@ def build(root: Path, rows: int, tell: Callable[[str], None]) -> None:
 
 def build_plain(file: Path, reader: Reader) -> None:
     """One table with the rows of the store, in the same order."""
-    with duckdb.connect(str(file)) as con:
+    with duckdb.connect(str(file), config={"memory_limit": "4GB"}) as con:
         with reader.backend.to_pyarrow_batches(reader.table("traces"), chunk_size=128 * 1024) as batches:
             con.register("rows", batches)
             con.execute("create table traces as select * from rows")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from obsvty.otlp import normalize
 from obsvty.otlp.grpc import GrpcReceiver
 from obsvty.otlp.http import HttpReceiver
+from obsvty.serve import Ports, serve
 from obsvty.settings import load_settings
+from obsvty.store.reader import Reader
 
 PAGE = (Path(__file__).parents[2] / "docs" / "send.md").read_text(encoding="utf-8")
 # Sends one span with whatever exporter the environment says, as opentelemetry-instrument would
@@ -148,6 +151,37 @@ def test_the_certificates_open_the_server_to_who_has_one(certificates: Path, col
         assert len(collected.requests) == 1
     finally:
         receiver.stop(1)
+
+
+def test_serve_takes_the_certificates_from_the_settings(certificates: Path, tmp_path: Path) -> None:
+    pem = {name: str(certificates / f"{file}.pem") for name, file in (
+        ("tls_cert", "server"), ("tls_key", "server-key"), ("tls_client_ca", "ca"),
+    )}  # fmt: skip
+    settings = load_settings(
+        store={"dir": tmp_path / "d"}, watch={"enabled": False}, mcp={"http": "127.0.0.1:0"},
+        receiver={"grpc": "127.0.0.1:0", "http": "127.0.0.1:0", **pem},
+    )  # fmt: skip
+    stop, started = threading.Event(), threading.Event()
+    ports: list[Ports] = []
+
+    def ready(found: Ports) -> None:
+        ports.append(found)
+        started.set()
+
+    thread = threading.Thread(target=serve, args=(settings,), kwargs={"stop": stop, "ready": ready})
+    thread.start()
+    try:
+        assert started.wait(10)
+        sender = exports(blocks("bash", "Who may send")[-1])
+        for example, port in enumerate((ports[0].grpc, ports[0].http)):
+            chosen = exports(blocks("bash", "SDKs")[example]) | sender
+            send(chosen | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"https://localhost:{port}"}, certificates)
+    finally:
+        stop.set()
+        thread.join()
+    reader = Reader(tmp_path / "d")
+    assert reader.table("traces").count().to_pyarrow().as_py() == 2
+    reader.close()
 
 
 def test_the_settings_and_the_yaml_can_be_read(tmp_path: Path) -> None:
