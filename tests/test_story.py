@@ -105,7 +105,6 @@ def test_before_the_deploy_there_is_no_incident(told: Investigation, tmp_path: P
             writer.put(signal, body)
     with Session(tmp_path / "all", load_settings()) as session:
         cut = session.traces.filter(session.traces.start_time < told.start.replace(tzinfo=None))
-        session.reader.snapshot({"traces": cut, "logs": session.logs.limit(0)}, tmp_path)
         from obsvty.detect import detect_incidents
 
         assert detect_incidents(cut, session.logs.filter(session.logs.time_ns < 0)) == []

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from obsvty.deliver.verdict import headline, verdict_screen
-from obsvty.errors import AlertError
+from obsvty.errors import AlertError, EgressBlocked
 from obsvty.model import Alert, Delivery, Investigation
 from obsvty.ports import AlertPlugin
 from obsvty.privacy import Gate
@@ -110,8 +110,10 @@ def deliver_alert(
                 else (lambda: plugin.update(alert, previous, egress=egress))
             )
             delivery = send()
-    except AlertError as exc:
-        state.delivery_failed(key, exc.message)
+    except (AlertError, EgressBlocked) as exc:
+        # an edit that failed leaves the first message where it is, to be edited next time
+        if previous is None:
+            state.delivery_failed(key, exc.message)
         raise
     state.record_delivery(key, delivery)
     return delivery

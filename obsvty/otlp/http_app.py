@@ -165,9 +165,8 @@ class HttpApp:
         except _Refusal:
             raise
         except Exception as exc:
-            log.exception(
-                "A request of %s could not be read", post.signal
-            )  # a 500 would make the sender drop it
+            # a 500 would make the sender drop it; no traceback, because an exception's text can quote telemetry
+            log.error("A request of %s could not be read: unexpected %s", post.signal, type(exc).__name__)  # noqa: TRY400
             raise _later("The request could not be read now.") from exc
         if post.format == "json":
             return responses.export_response_json(post.signal, checked.rejected, checked.message)

@@ -47,8 +47,9 @@ def receive(put: Put, signal: Signal, body: bytes) -> CheckedRequest:
         log.warning("A request of %s could not be stored: %s", signal, exc)
         raise NotStored("The store cannot be written now.") from exc
     except Exception as exc:
-        # Uncaught it would be UNKNOWN or 500, after which exporters drop the data: our mistake, their loss
-        log.exception("A request of %s could not be stored", signal)
+        # Uncaught it would be UNKNOWN or 500, after which exporters drop the data: our mistake, their loss.
+        # No traceback: an exception's text can quote telemetry.
+        log.error("A request of %s could not be stored: unexpected %s", signal, type(exc).__name__)  # noqa: TRY400
         raise NotStored("The store cannot be written now.") from exc
     return checked
 
